@@ -210,7 +210,7 @@ mod tests {
     }
 
     /// Settings that decide how the same outputs come about, or what Postgres keeps of them.
-    const NOT_DECIDING: [&str; 14] = [
+    const NOT_DECIDING: [&str; 15] = [
         "commit_interval",
         "memory",
         "transaction_timeout",
@@ -221,6 +221,7 @@ mod tests {
         "purge_interval",
         "purge",
         "static_membership",
+        "task_assignor",
         "replication_factor",
         "retention",
         "partitions_ahead",
@@ -266,7 +267,13 @@ mod tests {
             "session_timeout=20s",
             "task_timeout=1m",
         ];
-        let more = ["broker_timeout=5s", "purge_interval=1m", "purge=false", "static_membership=true"];
+        let more = [
+            "broker_timeout=5s",
+            "purge_interval=1m",
+            "purge=false",
+            "static_membership=true",
+            "task_assignor=state_aware",
+        ];
         let rest =
             ["replication_factor=1", "retention=90d", "partitions_ahead=1", "check_interval=1s", "nodes_topic=nodes"];
         let all: Vec<&str> = others.into_iter().chain(more).chain(rest).collect();

@@ -32,6 +32,7 @@ use streams::ports::Codec;
 use streams::runtime::{
     self, Instance, InstancePorts, NoObserver, RuntimeConfig, StandbyThread, StepObserver, Workers,
 };
+use streams::task_assignment::StateOnDisk;
 use streams::topology::Topology;
 use streams::topology_digest::TopologyDigest;
 use streams_kafka::KafkaSettings;
@@ -40,6 +41,7 @@ use streams_kafka::renewal::{CurrentSettings, SharedClients};
 use streams_rocksdb::{RocksStores, StoreMemory};
 use topology_file::Topology as File;
 use topology_file::keys::STATE_ACCESS;
+use topology_file::setting::TaskAssignor;
 
 /// How long the engine waits for the group to let go.
 const LEAVE_LIMIT: Duration = Duration::from_secs(6);
@@ -65,6 +67,9 @@ struct RunPlan {
     accepted_change: Option<String>,
     /// Topics of which what is gone is skipped.
     earliest_available: BTreeSet<String>,
+    /// The tasks whose state lies on this instance's disk, for its members of the group, where they
+    /// tell it.
+    state_on_disk: Option<StateOnDisk>,
 }
 
 /// Runs until a signal or a failure.
@@ -163,9 +168,11 @@ fn settings_reader(plan: &RunPlan, slot: &InstanceDir, memory: Memory) -> ReadSe
     let file = plan.file.clone();
     let digest = plan.digest.clone();
     let instance_id = slot.instance_id.clone();
+    let state_on_disk = plan.state_on_disk.clone();
     Box::new(move || {
         let settings = kafka::settings(&args, Some(&file), &instance_id, memory)?;
-        Ok(KafkaSettings { topology: Some(digest.clone()), ..settings })
+        let (topology, state_on_disk) = (Some(digest.clone()), state_on_disk.clone());
+        Ok(KafkaSettings { topology, state_on_disk, ..settings })
     })
 }
 
@@ -229,6 +236,8 @@ fn plan(args: &RunArgs, program: &Program) -> Result<RunPlan, CommandError> {
     let accepted_change = args.accept_topology_change.clone();
     let earliest_available = settings::variable_list("HELIXSTREAM_FROM_EARLIEST_AVAILABLE").into_iter();
     let earliest_available = earliest_available.chain(args.from_earliest_available.iter().cloned()).collect();
+    let is_state_aware = file.values.runtime.task_assignor == TaskAssignor::StateAware;
+    let state_on_disk = is_state_aware.then(StateOnDisk::default);
     Ok(RunPlan {
         file,
         booting,
@@ -242,6 +251,7 @@ fn plan(args: &RunArgs, program: &Program) -> Result<RunPlan, CommandError> {
         digest,
         accepted_change,
         earliest_available,
+        state_on_disk,
     })
 }
 
@@ -284,6 +294,7 @@ fn start(
         control_interval: Some(CONTROL_INTERVAL),
         check_interval: runtime.check_interval,
         has_static_members: runtime.static_membership,
+        state_on_disk: plan.state_on_disk.clone(),
         ..RuntimeConfig::default()
     };
     let stores = StoreMemory {

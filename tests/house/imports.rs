@@ -69,6 +69,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 /// has few homes.
 const HOMES: &[(&str, &[&str])] = &[
     ("rdkafka", &["streams-kafka", "testkit"]),
+    ("rdkafka-sys", &["streams-kafka"]),
     ("openssl-sys", &["streams-kafka"]),
     ("rocksdb", &["streams-rocksdb"]),
     // RocksDB's log files have it.

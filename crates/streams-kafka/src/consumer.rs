@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 use rdkafka::bindings as sys;
 use rdkafka::bindings::rd_kafka_resp_err_t as Code;
 
+use super::assignor;
 use super::error::{Call, Failure, describe};
 use super::list::{Entry, List};
 use super::messages::Buffer;
 use super::native::{ClientKind, Native};
+use super::offered_member::OfferedMember;
 use super::partitions::{Partitions, hand_out};
 use super::queue::Queue;
 use super::settings::KafkaSettings;
@@ -46,6 +48,12 @@ enum Unanswered {
 /// [`Error::Fatal`] for a setting that librdkafka does not take.
 pub fn group_consumer(settings: &KafkaSettings, thread: usize) -> Result<(GroupMembership, GroupFetching)> {
     let client = Arc::new(Native::new(ClientKind::Consumer, &settings.consumer(thread))?);
+    if let Some(state_on_disk) = &settings.state_on_disk {
+        assignor::offer(
+            &client,
+            OfferedMember { instance: settings.instance_id.clone(), state_on_disk: state_on_disk.clone() },
+        )?;
+    }
     let queue = Queue::of_consumer(&client);
     let queue = Arc::new(queue.ok_or_else(|| Error::Bug("the consumer has no group id".to_owned()))?);
     let shared = Arc::new(Shared { client, unanswered: Mutex::default(), gone: AtomicBool::new(false) });

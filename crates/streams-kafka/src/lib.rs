@@ -26,6 +26,7 @@
 pub mod admin;
 mod admin_request;
 pub mod allowed;
+mod assignor;
 mod certificate;
 mod certificate_reason;
 pub mod client_log;
@@ -44,6 +45,7 @@ mod messages;
 mod metadata;
 pub mod mirror;
 mod native;
+mod offered_member;
 mod partitions;
 mod pass_through;
 pub mod plain;

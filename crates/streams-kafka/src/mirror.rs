@@ -89,7 +89,8 @@ impl MirrorSource {
     /// [`Error::Fatal`] for a setting that librdkafka does not take.
     pub fn new(settings: &KafkaSettings, name: &str, topics: &[&str]) -> Result<MirrorSource> {
         let application_id = format!("{}-{name}", settings.application_id);
-        let settings = KafkaSettings { application_id, fetch_queue_bytes: QUEUE_BYTES, ..settings.clone() };
+        let settings =
+            KafkaSettings { application_id, fetch_queue_bytes: QUEUE_BYTES, state_on_disk: None, ..settings.clone() };
         let (mut membership, fetching) = group_consumer(&settings, 0)?;
         membership.subscribe(topics)?;
         let now = Instant::now();

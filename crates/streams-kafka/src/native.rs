@@ -9,7 +9,7 @@ use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::bindings as sys;
@@ -24,6 +24,7 @@ use super::error::Failure;
 use super::list::{Entry, List, read};
 use super::live::Live;
 use super::messages::View;
+use super::offered_member::OfferedMember;
 use super::pass_through::Value;
 use super::settings::Properties;
 use streams::error::{Error, Result};
@@ -63,6 +64,8 @@ pub(super) struct Mailbox {
     /// 2.12.1 drops the record that it has in its hand when a callback yields there
     /// (rd_kafka_q_serve_rkmessages).
     may_yield: AtomicBool,
+    /// The member of the group that the client is, where it offers the state-aware assignor.
+    pub(super) member: OnceLock<OfferedMember>,
 }
 
 /// An owned librdkafka client. Its calls may be made from any thread.
@@ -159,6 +162,11 @@ impl Native {
 
     pub fn as_ptr(&self) -> *mut sys::rd_kafka_t {
         self.client.as_ptr()
+    }
+
+    /// The mailbox of this client's callbacks.
+    pub fn mailbox(&self) -> &Mailbox {
+        &self.mailbox
     }
 
     /// The oldest rebalance that was announced in a poll and not taken yet.

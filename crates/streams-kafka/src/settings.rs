@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::pass_through::{PassThrough, Value};
 use streams::ports::BatchLimit;
+use streams::task_assignment::StateOnDisk;
 use streams::topology_digest::{TopologyDigest, client_id_with};
 
 /// How this application's clients reach and use Kafka.
@@ -34,6 +35,9 @@ pub struct KafkaSettings {
     pub pass_through: PassThrough,
     /// The topology that the group's members run, shown in their client ids.
     pub topology: Option<TopologyDigest>,
+    /// The tasks whose state lies on this instance's disk, by which the group assigns tasks where
+    /// all members offer that; `None`: the sticky assignor alone is offered.
+    pub state_on_disk: Option<StateOnDisk>,
 }
 
 /// The largest record that any producer sends: 16 MiB.
@@ -62,6 +66,7 @@ impl KafkaSettings {
             restore_queue_bytes: 4 << 20,
             pass_through: PassThrough::default(),
             topology: None,
+            state_on_disk: None,
         }
     }
 

@@ -178,6 +178,15 @@ impl StoreEngine for RocksStores {
         Ok(newest.map(|written| written.elapsed().unwrap_or_default()))
     }
 
+    fn positions(&self, task: TaskId, stores: &[&str]) -> Result<Option<Vec<Option<Vec<u8>>>>> {
+        if !self.path(task).join("CURRENT").exists() {
+            return Ok(None);
+        }
+        let db = self.open_read_only(task, stores)?;
+        let position = |store| Ok(db.position(store)?.map(|position| position.to_vec()));
+        (0..stores.len()).map(position).collect::<Result<Vec<_>>>().map(Some)
+    }
+
     fn shrink_cache(&self, bytes: usize) {
         self.shared.shrink_cache(bytes);
     }
@@ -328,6 +337,8 @@ mod tests {
         let mut db = engine.open_read_only(TASK, &["s"]).unwrap();
         assert_eq!(db.get(0, b"k").unwrap().as_deref(), Some(&b"v"[..]));
         assert_eq!(db.position(0).unwrap().as_deref(), Some(&b"1"[..]));
+        assert_eq!(engine.positions(TASK, &["s"]).unwrap(), Some(vec![Some(b"1".to_vec())]));
+        assert_eq!(engine.positions(TaskId { partition: 99, ..TASK }, &["s"]).unwrap(), None);
         assert!(db.apply(&batch(b"k", b"w", b"2")).is_err());
         assert!(engine.open_read_only(TASK, &["other"]).is_err());
     }

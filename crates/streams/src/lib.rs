@@ -8,6 +8,7 @@
 //! | [`topology_digest`] | the digest of a topology: one number for everything that decides outputs, as commits and client ids carry it |
 //! | [`processor`] | processors: the trait [`processor::Processor`] and its [`processor::ProcessorContext`] |
 //! | [`task`] | tasks: one sub-topology on one partition, which processes records and rolls back to its last commit |
+//! | [`task_assignment`] | who gets which task: a pure function, which prefers members that have the state on disk |
 //! | [`store`] | stores: uncommitted state on top of a database, and the checkpoint of a commit |
 //! | [`stream_time`] | the clock of a task, which only its records move |
 //! | [`runtime`] | stream threads, which poll, process, commit, rebalance and restore over the ports alone |
@@ -28,6 +29,7 @@ pub mod runtime;
 pub mod store;
 pub mod stream_time;
 pub mod task;
+pub mod task_assignment;
 pub mod testing;
 pub mod topology;
 pub mod topology_digest;

@@ -1,6 +1,9 @@
 //! Settings in groups, as their users take them: the engine, the mirror, user snapshots, scripts.
 
+use std::str::FromStr;
 use std::time::Duration;
+
+use memory::settings::UnknownValue;
 
 /// How the engine runs a topology (docs/exactly-once.md, "Settings").
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,8 +31,37 @@ pub struct Runtime {
     pub purge: bool,
     /// Whether members keep their identity over a restart (`group.instance.id`).
     pub static_membership: bool,
+    /// How the group decides who gets which task.
+    pub task_assignor: TaskAssignor,
     /// Replication factor of topics that we make; 0 is the broker's default.
     pub replication_factor: u64,
+}
+
+/// How the group decides who gets which task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TaskAssignor {
+    /// By whose disk the state is on, where all members offer that; else as
+    /// [`TaskAssignor::Sticky`].
+    StateAware,
+    /// Kafka's `cooperative-sticky`, which knows nothing of state.
+    Sticky,
+}
+
+impl TaskAssignor {
+    /// All of them, as a file names them.
+    pub const NAMES: &str = "state_aware, sticky";
+}
+
+impl FromStr for TaskAssignor {
+    type Err = UnknownValue;
+
+    fn from_str(text: &str) -> Result<TaskAssignor, UnknownValue> {
+        match text {
+            "state_aware" => Ok(TaskAssignor::StateAware),
+            "sticky" => Ok(TaskAssignor::Sticky),
+            _ => Err(UnknownValue { found: text.to_owned(), known: TaskAssignor::NAMES }),
+        }
+    }
 }
 
 /// Settings of the mirror.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::codes;
-pub use super::groups::{Mirror, Runtime, ScriptLimits, Snapshots};
+pub use super::groups::{Mirror, Runtime, ScriptLimits, Snapshots, TaskAssignor};
 use super::key::Takes;
 use super::problem::nearest;
 use super::value::{Raw, show_duration};
@@ -51,6 +51,7 @@ impl Default for Values {
                 purge_interval: Duration::from_secs(30),
                 purge: true,
                 static_membership: false,
+                task_assignor: TaskAssignor::Sticky,
                 replication_factor: 0,
             },
             snapshots: Snapshots { interval: Duration::from_secs(60), changes: 0 },
@@ -209,6 +210,10 @@ pub const SPECS: &[Spec] = settings! {
     "runtime" "static_membership" "false" boolean()
         "Whether members keep their identity over a restart (group.instance.id)."
         |v, found| v.runtime.static_membership = found;
+    "runtime" "task_assignor" "\"sticky\"" choice("state_aware, sticky")
+        "How the group assigns tasks: state_aware prefers instances that have a task's state on disk, and is used once \
+         all members of the group offer it; sticky knows nothing of state."
+        |v, found| v.runtime.task_assignor = found;
     "runtime" "replication_factor" "3" number(0, 32_767)
         "Replication factor of the topics that are created; 0 is the broker's default."
         |v, found| v.runtime.replication_factor = found;

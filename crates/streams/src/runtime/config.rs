@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::ports::BatchLimit;
+use crate::task_assignment::StateOnDisk;
 use crate::topology_digest::TopologyDigest;
 
 /// Settings of an instance.
@@ -58,6 +59,9 @@ pub struct RuntimeConfig {
     pub check_interval: Duration,
     /// Whether the consumers are static members of the group (KIP-345).
     pub has_static_members: bool,
+    /// Where the runtime notes which tasks' state lies on this instance's disk, for the members of
+    /// the group that tell the leader of it; `None` where none does.
+    pub state_on_disk: Option<StateOnDisk>,
 }
 
 impl Default for RuntimeConfig {
@@ -85,6 +89,7 @@ impl Default for RuntimeConfig {
             control_interval: None,
             check_interval: Duration::from_secs(10),
             has_static_members: false,
+            state_on_disk: None,
         }
     }
 }

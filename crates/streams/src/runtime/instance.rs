@@ -126,7 +126,7 @@ impl Instance {
         let sources = SourceTopics::of(&*ports.admin, &plans)?;
         let task_locks = TaskLocks::default();
         let pauses = Pauses::new(&config, metrics.clone(), &plans);
-        Ok(Arc::new(Instance {
+        let instance = Instance {
             config,
             plans,
             ports,
@@ -147,7 +147,9 @@ impl Instance {
             stopping: AtomicBool::new(false),
             renewals: AtomicU64::new(0),
             failure: Mutex::new(None),
-        }))
+        };
+        instance.note_disk();
+        Ok(Arc::new(instance))
     }
 
     /// Metrics of the threads.

@@ -8,6 +8,7 @@
 mod backoff;
 mod commit_steps;
 mod config;
+mod disk_state;
 mod executor;
 mod health_check;
 mod instance;

@@ -300,6 +300,9 @@ impl StandbyThread {
                     if standby.is_at_end() && self.instance.queries.are_standbys_read(self.instance.now()) {
                         self.instance.queries.add_candidate(id, &*standby.db, standby.checksums());
                     }
+                    if records > 0 {
+                        self.instance.note_offsets(id, &standby.plan, standby.offsets());
+                    }
                 }
                 Err(error) => self.close_failed(id, &error),
             }
@@ -308,13 +311,14 @@ impl StandbyThread {
     }
 
     fn close_failed(&mut self, id: TaskId, error: &Error) {
-        let Some(StandbyTask { stores, db, _lock, .. }) = self.tasks.remove(&id) else { return };
+        let Some(StandbyTask { stores, db, plan, _lock, .. }) = self.tasks.remove(&id) else { return };
         self.instance.metrics().set_standby(id, None);
         drop((stores, db));
-        if matches!(error, Error::Corrupted { .. })
-            && let Err(error) = self.instance.ports.stores.destroy(id)
-        {
-            tracing::warn!(code = "HS3004", task = %id, "the task directory of the standby task cannot be removed: {error}");
+        if matches!(error, Error::Corrupted { .. }) {
+            self.instance.forget_state(id, &plan);
+            if let Err(error) = self.instance.ports.stores.destroy(id) {
+                tracing::warn!(code = "HS3004", task = %id, "the task directory of the standby task cannot be removed: {error}");
+            }
         }
         self.back_off(id, error);
     }
@@ -387,6 +391,11 @@ impl StandbyTask {
             Some((*store, (*checksum)?))
         };
         self.stores.iter().filter_map(checksum).collect()
+    }
+
+    /// The offset of its changelog that each store has reached.
+    fn offsets(&self) -> impl Iterator<Item = (usize, Option<i64>)> {
+        self.stores.iter().map(|store| (store.follower.progress().store, store.follower.progress().at))
     }
 
     fn status(&self) -> StandbyStatus {

@@ -85,6 +85,12 @@ impl StoreEngine for MixedStores {
         }
     }
 
+    fn positions(&self, task: TaskId, stores: &[&str]) -> Result<Option<Vec<Option<Vec<u8>>>>> {
+        // What lies in memory belongs to a task that is, or was just, open.
+        let disk: Vec<&str> = stores.iter().copied().filter(|name| !self.in_memory.contains(*name)).collect();
+        if disk.is_empty() { Ok(None) } else { self.places.disk.positions(task, &disk) }
+    }
+
     fn drop_in_memory(&self, task: TaskId) {
         self.places.disk.drop_in_memory(task);
         // Removing what lies in memory does not fail.

@@ -45,6 +45,7 @@ pub(in crate::runtime) fn open_stores(
     let engine = &instance.ports.stores;
     if is_rebuild || is_stale(instance, id, plan)? || PlantedBug::WipeOnCrash.is_planted() {
         instance.metrics().add_rebuilt_stores(plan.stores.len());
+        instance.forget_state(id, plan);
         engine.destroy(id)?;
     }
     match engine.open(id, &plan.store_names()) {
@@ -55,6 +56,7 @@ pub(in crate::runtime) fn open_stores(
                 "a local store of the {holder} cannot be opened and is rebuilt from its changelog: {what}"
             );
             instance.metrics().add_rebuilt_stores(plan.stores.len());
+            instance.forget_state(id, plan);
             engine.destroy(id)?;
             engine.open(id, &plan.store_names())
         }

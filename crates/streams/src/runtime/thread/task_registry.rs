@@ -109,6 +109,9 @@ impl TaskRegistry {
 
     fn drop_tasks(&self, tasks: Vec<AssignedTask>) -> Result<()> {
         for mut assigned in tasks {
+            if let Some(task) = assigned.task() {
+                self.instance.note_checkpoint(assigned.id(), assigned.plan(), task.last_checkpoint());
+            }
             // Until nothing is left of it: another thread of ours may be waiting for it.
             let _lock = assigned.close()?;
             self.instance.ports.stores.drop_in_memory(assigned.id());
@@ -228,6 +231,7 @@ fn finish_restoration(
     match ready {
         Ok(task) => {
             instance.queries.add_active(&task);
+            instance.note_checkpoint(assigned.id(), assigned.plan(), task.last_checkpoint());
             assigned.run(task, lock)?;
             assigned.report(&instance.metrics(), thread, None);
             Ok(())

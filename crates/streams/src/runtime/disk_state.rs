@@ -1,0 +1,105 @@
+//! The notes of which tasks' state lies on this instance's disk ([`StateOnDisk`]): looked up at the
+//! start, and kept up as tasks are closed and standbys follow their changelogs.
+//!
+//! [`StateOnDisk`]: crate::task_assignment::StateOnDisk
+
+use std::time::Duration;
+
+use super::instance::Instance;
+use crate::error::Result;
+use crate::record::{TaskId, TopicPartition};
+use crate::store::checkpoint::{Checkpoint, Position};
+use crate::task::{Plan, PlanStore};
+use crate::topology::StoreKind;
+
+/// How long the look at the start reads positions. What it has not come to counts as a copy that
+/// is less caught up than any whose position was read.
+const LOOK: Duration = Duration::from_secs(5);
+
+fn is_on_disk(store: &PlanStore) -> bool {
+    store.options.kind != StoreKind::Memory
+}
+
+/// How much of a changelog a store has, as a number of offsets.
+fn reached(changelog_offset: Option<i64>) -> u64 {
+    changelog_offset.map_or(0, |offset| offset.max(-1).unsigned_abs() + 1)
+}
+
+impl Instance {
+    /// Looks what the disk has, before any task is opened. What cannot be read counts as absent: it
+    /// is found out and reported when its task is taken.
+    pub(super) fn note_disk(&self) {
+        let Some(state_on_disk) = &self.config.state_on_disk else { return };
+        let ends = self.now() + LOOK;
+        for source in self.sources.partitions() {
+            let Some(plan) = self.plans.iter().find(|plan| plan.source == source.topic) else { continue };
+            let stores: Vec<&str> =
+                plan.stores.iter().filter(|store| is_on_disk(store)).map(|store| &*store.name).collect();
+            if stores.is_empty() {
+                continue;
+            }
+            let id = TaskId { subtopology: plan.subtopology, partition: source.partition };
+            let is_late = self.now() > ends;
+            match self.find_on_disk(id, plan, &stores, is_late) {
+                Ok(Some(offsets)) => state_on_disk.set(source, offsets),
+                Ok(None) => {}
+                Err(error) => tracing::debug!(task = %id, "the state on disk cannot be read yet: {error}"),
+            }
+        }
+        let found = state_on_disk.snapshot().len();
+        tracing::info!("the state of {found} tasks lies on this instance's disk");
+    }
+
+    /// The offsets that the state of a task on disk has reached in all, where there is such that
+    /// would be gone on with.
+    fn find_on_disk(&self, id: TaskId, plan: &Plan, stores: &[&str], is_late: bool) -> Result<Option<u64>> {
+        let Some(idle) = self.ports.stores.idle_time(id)? else { return Ok(None) };
+        if self.changelog_memory_of(plan).is_some_and(|memory| idle > memory) {
+            return Ok(None);
+        }
+        if is_late {
+            return Ok(Some(0));
+        }
+        let Some(positions) = self.ports.stores.positions(id, stores)? else { return Ok(None) };
+        let decoded = positions.iter().flatten().map(|position| Position::decode(id, position));
+        let positions = decoded.collect::<Result<Vec<_>>>()?;
+        let offsets = positions.iter().map(|position| reached(position.changelog_offset)).sum();
+        Ok((!positions.is_empty()).then_some(offsets))
+    }
+
+    /// The state of a task lies here, at a checkpoint.
+    pub(super) fn note_checkpoint(&self, id: TaskId, plan: &Plan, checkpoint: &Checkpoint) {
+        let offsets = checkpoint.stores.iter().enumerate().map(|(store, at)| (store, at.changelog_offset));
+        self.note_offsets(id, plan, offsets);
+    }
+
+    /// The state of a task is about to be deleted.
+    pub(super) fn forget_state(&self, id: TaskId, plan: &Plan) {
+        if let Some(state_on_disk) = &self.config.state_on_disk {
+            state_on_disk.remove(&TopicPartition::new(plan.source.clone(), id.partition));
+        }
+    }
+
+    /// The state of a task lies here, each of these stores up to that offset of its changelog.
+    pub(super) fn note_offsets(&self, id: TaskId, plan: &Plan, offsets: impl Iterator<Item = (usize, Option<i64>)>) {
+        let Some(state_on_disk) = &self.config.state_on_disk else { return };
+        let of_disk: Vec<u64> = offsets
+            .filter(|(store, _)| plan.stores.get(*store).is_some_and(is_on_disk))
+            .map(|(_, changelog_offset)| reached(changelog_offset))
+            .collect();
+        if !of_disk.is_empty() {
+            let source = TopicPartition::new(plan.source.clone(), id.partition);
+            state_on_disk.set(source, of_disk.into_iter().sum());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offsets_count_what_a_changelog_has_been_read_of() {
+        assert_eq!([None, Some(0), Some(17)].map(reached), [0, 1, 18]);
+    }
+}
