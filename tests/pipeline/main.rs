@@ -38,4 +38,5 @@ mod scale;
 mod secure;
 mod settled;
 mod stores;
+mod takeover;
 mod trial;

@@ -457,6 +457,10 @@ impl Admin for MemoryKafka {
         panic!("a node publishes in transactions")
     }
 
+    fn end_transaction(&self, _transactional_id: &str) -> Result<()> {
+        panic!("a node ends no transactions but its own")
+    }
+
     fn log_range(&self, partition: &TopicPartition) -> Result<LogRange> {
         let state = self.lock();
         let start = state.starts.get(partition).copied().unwrap_or(0);

@@ -26,7 +26,7 @@ use super::plain::PlainProducer;
 use super::queue::Queue;
 use super::restore_consumer::RestoreConsumer;
 use super::settings::KafkaSettings;
-use super::{admin_request, group};
+use super::{admin_request, group, transactional_id};
 use streams::error::{Error, Result};
 use streams::ports::rights::{Operation, Right};
 use streams::ports::{Admin, Committed, Deletion, GroupMember, LogRange, NewTopic, TopicIdentity, TopicInfo};
@@ -375,6 +375,12 @@ impl Admin for ClusterAdmin {
         let mut producer = PlainProducer::new(&self.settings)?;
         producer.send(&partition.topic, partition.partition, &record)?;
         producer.finish(REQUEST)
+    }
+
+    fn end_transaction(&self, id: &str) -> Result<()> {
+        let Some(failure) = transactional_id::take(&self.settings, id, REQUEST)? else { return Ok(()) };
+        let failure = failure.taking([Right::transactions_of(&self.settings.application_id)]);
+        Err(failure.remedy(Call::Transaction, &format!("end the transaction of {id}")))
     }
 
     fn log_range(&self, partition: &TopicPartition) -> Result<LogRange> {

@@ -16,8 +16,9 @@ use super::admin::{ClusterAdmin, REQUEST, creation, failed, options};
 use super::coordinator::{PATIENCE, REQUEST_LIMIT};
 use super::error::{Call, Failure, refused};
 use super::metadata::millis;
-use super::native::{ClientKind, Native};
+use super::native::Native;
 use super::settings::KafkaSettings;
+use super::transactional_id;
 use streams::error::{Error, Result};
 use streams::ports::NewTopic;
 use streams::ports::rights::{Operation, Resource, Right};
@@ -192,17 +193,13 @@ pub(super) fn narrowed(client: &Native, mut failure: Failure) -> Failure {
 /// [`Error::Retry`] when the transaction coordinator does not answer.
 pub fn may_use_transactional_id(settings: &KafkaSettings, id: &str) -> Result<bool> {
     let doing = format!("try the transactional id {id}");
-    let client = Native::new(ClientKind::Producer, &settings.transactional_as(id))?;
-    // SAFETY: a live client.
-    let error = unsafe { sys::rd_kafka_init_transactions(client.as_ptr(), millis(REQUEST)) };
-    let Some(failure) = Failure::from_error(error) else { return Ok(true) };
-    let code = client.fatal_error().map_or(failure.code, |fatal| fatal.code);
-    if failure.is_refusal() || refused(code).is_some() {
+    let Some(failure) = transactional_id::take(settings, id, REQUEST)? else { return Ok(true) };
+    if failure.is_refusal() || refused(failure.code).is_some() {
         return Ok(false);
     }
     // Another instance tries the same id at the same time: so it may be used.
     let fenced = [Code::RD_KAFKA_RESP_ERR__FENCED, Code::RD_KAFKA_RESP_ERR_PRODUCER_FENCED];
-    if fenced.iter().any(|fenced| [failure.code, code].contains(&(*fenced as i32))) {
+    if fenced.iter().any(|fenced| failure.code == *fenced as i32) {
         return Ok(true);
     }
     Err(Error::Retry(format!("{doing}: {} [HS2002]", failure.text)))

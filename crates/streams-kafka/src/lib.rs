@@ -58,6 +58,7 @@ pub mod renewal;
 pub mod restore_consumer;
 mod send;
 pub mod settings;
+mod transactional_id;
 pub mod version;
 
 pub use contact::wait_for_brokers;

@@ -136,6 +136,10 @@ impl Admin for Renewable<ClusterAdmin> {
         self.get().append(partition, key, value)
     }
 
+    fn end_transaction(&self, transactional_id: &str) -> Result<()> {
+        self.get().end_transaction(transactional_id)
+    }
+
     fn log_range(&self, partition: &TopicPartition) -> Result<LogRange> {
         self.get().log_range(partition)
     }

@@ -136,6 +136,14 @@ pub trait Admin: Send + Sync {
     /// in sync have it. A record without a value deletes its key where the topic is compacted.
     fn append(&self, partition: &TopicPartition, key: &[u8], value: Option<&[u8]>) -> Result<()>;
 
+    /// Takes a transactional id away from its producer: ends the open transaction of it at once,
+    /// which else stays open until its timeout, and fences that producer. Waits until it is ended.
+    ///
+    /// # Errors
+    /// [`Error::Fenced`](crate::error::Error::Fenced) where another producer has taken the id
+    /// meanwhile, which ended that transaction too.
+    fn end_transaction(&self, transactional_id: &str) -> Result<()>;
+
     /// Range of offsets that a partition's log holds.
     fn log_range(&self, partition: &TopicPartition) -> Result<LogRange>;
 }

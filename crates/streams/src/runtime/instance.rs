@@ -234,6 +234,11 @@ impl Instance {
         self.threads().is_leaving(number)
     }
 
+    /// Whether there is a stream thread with this number, or is to be one.
+    pub(super) fn has_thread(&self, number: usize) -> bool {
+        self.threads().contains(number)
+    }
+
     /// A stream thread with this number was made.
     pub(super) fn thread_started(&self, number: usize) {
         self.threads().started(number);

@@ -188,7 +188,7 @@ pub fn check_metadata(admin: &dyn Admin, topology: &Topology, config: &RuntimeCo
     };
     let sizes = topology.subtopologies().iter().map(|sub| {
         let stores: Vec<&str> = sub.stores.iter().map(String::as_str).collect();
-        (max_metadata_bytes(&stores, config.digest.as_ref()), sub)
+        (max_metadata_bytes(&stores, &config.instance_id, config.digest.as_ref()), sub)
     });
     match sizes.max_by_key(|(bytes, _)| *bytes) {
         Some((bytes, sub)) if bytes > limit => Err(Error::Fatal(format!(

@@ -23,6 +23,7 @@ mod source_topics;
 mod standby;
 mod standby_assignment;
 mod store_snapshot;
+mod takeover;
 mod task_locks;
 #[cfg(test)]
 mod tests;

@@ -77,6 +77,11 @@ impl ThreadNumbers {
         self.0.remove(&number);
     }
 
+    /// Whether this number is taken.
+    pub fn contains(&self, number: usize) -> bool {
+        self.0.contains_key(&number)
+    }
+
     /// How many numbers are taken.
     pub fn count(&self) -> usize {
         self.0.len()

@@ -2,8 +2,9 @@
 //! the position of each store. Both are short texts with a version.
 //!
 //! Metadata: `1 <stream time> <store>:<changelog offset>:<checksum> … @topic:0:<topic id>
-//! #topology:<generation>:<digest> #<part>:<generation>:<digest> …`; a release that knows no topic
-//! ids or digests takes these words for stores that its topology lacks, and passes over them.
+//! @owner/<instance id>:<thread>:0 #topology:<generation>:<digest> #<part>:<generation>:<digest>
+//! …`; a release that knows no topic ids, owners or digests takes these words for stores that its
+//! topology lacks, and passes over them.
 //! Position: `1 <next offset> <stream time> <changelog offset> <checksum or ->`.
 
 use super::Checksum;
@@ -20,6 +21,9 @@ pub const METADATA_MAX_BYTES: usize = 4096;
 /// Prefix of the id of the topic that the offset belongs to, in hexadecimal digits. It has the form
 /// of a store, and no store is named so.
 const TOPIC: &str = "@topic:0:";
+/// Prefix of the stream thread that made the commit: the id of its instance, its number, and `0`.
+/// It has the form of a store too.
+const OWNER: &str = "@owner/";
 /// In the place of a changelog offset: nothing was ever written.
 const NO_CHANGELOG: i64 = -1;
 
@@ -60,11 +64,37 @@ fn unknown_version(what: &str, found: &str) -> Error {
     ))
 }
 
+/// The stream thread that made a commit, and so owned the task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TaskOwner<'t> {
+    /// The id of its instance.
+    pub instance_id: &'t str,
+    /// Its number within the instance.
+    pub thread: usize,
+}
+
+impl<'t> TaskOwner<'t> {
+    /// The owner by a commit's metadata; `None` where an earlier release wrote it.
+    pub fn find(metadata: &'t str) -> Option<TaskOwner<'t>> {
+        let word = metadata.split(' ').find_map(|word| word.strip_prefix(OWNER))?;
+        let (instance_id, thread) = word.strip_suffix(":0")?.rsplit_once(':')?;
+        Some(TaskOwner { instance_id, thread: thread.parse().ok()? })
+    }
+
+    /// As a word of the metadata; `None` where the instance's id is no word.
+    fn word(&self) -> Option<String> {
+        let TaskOwner { instance_id, thread } = self;
+        (!instance_id.contains(char::is_whitespace)).then(|| format!("{OWNER}{instance_id}:{thread}:0"))
+    }
+}
+
 /// The origin of a commit, which its metadata carries besides the state.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CommitContext<'t> {
     /// The id of the topic whose offset is committed, where the brokers know ids.
     pub topic: Option<TopicId>,
+    /// The stream thread that makes the commit.
+    pub owner: Option<TaskOwner<'t>>,
     /// Which topology made the commit.
     pub stamp: Option<&'t Stamp>,
 }
@@ -80,17 +110,23 @@ pub fn encode_metadata(checkpoint: &Checkpoint, stores: &[&str], origin: CommitC
     if let Some(TopicId(id)) = origin.topic {
         let _ = write!(text, " {TOPIC}{id:x}");
     }
+    if let Some(word) = origin.owner.and_then(|owner| owner.word()) {
+        let _ = write!(text, " {word}");
+    }
     text.extend(origin.stamp.map(Stamp::words));
     text
 }
 
-/// The most bytes that the metadata of a task with these stores can have.
-pub fn max_metadata_bytes(stores: &[&str], digest: Option<&TopologyDigest>) -> usize {
+/// The most bytes that the metadata of a task with these stores can have, in an instance of this
+/// id.
+pub fn max_metadata_bytes(stores: &[&str], instance_id: &str, digest: Option<&TopologyDigest>) -> usize {
     let store = StoreCheckpoint { changelog_offset: Some(i64::MAX), checksum: Checksum::MAX };
     let checkpoint =
         Checkpoint { next_offset: i64::MAX, stream_time: StreamTime::of(i64::MAX), stores: vec![store; stores.len()] };
     let stamp = digest.map(|digest| Stamp { generation: u64::MAX, digest: digest.clone() });
-    encode_metadata(&checkpoint, stores, CommitContext { topic: Some(TopicId(u128::MAX)), stamp: stamp.as_ref() }).len()
+    let owner = TaskOwner { instance_id, thread: usize::MAX };
+    let origin = CommitContext { topic: Some(TopicId(u128::MAX)), owner: Some(owner), stamp: stamp.as_ref() };
+    encode_metadata(&checkpoint, stores, origin).len()
 }
 
 /// The id of the topic in a commit's metadata; `None` where an earlier release wrote it, or the
@@ -257,14 +293,20 @@ mod tests {
     #[test]
     fn metadata_tells_which_topology_made_the_commit() {
         let stamp = Stamp { generation: 3, digest: TopologyDigest::of(&[("graph", "g".to_owned())]) };
-        let origin = CommitContext { topic: Some(TopicId(u128::MAX - 5)), stamp: Some(&stamp) };
+        let owner = TaskOwner { instance_id: "4f:00", thread: 12 };
+        let origin = CommitContext { topic: Some(TopicId(u128::MAX - 5)), owner: Some(owner), stamp: Some(&stamp) };
         let text = encode_metadata(&checkpoint(), &["a", "b"], origin);
         assert_eq!(decode_metadata(42, &text, &["a", "b"]).unwrap(), Some(checkpoint()));
         assert_eq!((Stamp::find(&text).as_ref(), topic_id_of(&text)), (origin.stamp, origin.topic));
+        assert_eq!(TaskOwner::find(&text), origin.owner);
         assert_eq!(topic_id_of("1 99 memories:5:ab"), None, "an earlier release wrote it");
+        assert_eq!(TaskOwner::find("1 99 memories:5:ab"), None, "an earlier release wrote it");
         // The release before digests and topic ids reads every word as a store, and passes over
         // those that its topology lacks.
         assert!(text.split(' ').skip(2).all(|word| parse_store(word).is_some()), "{text}");
+        let unnamed = CommitContext { owner: Some(TaskOwner { instance_id: "a b", ..owner }), ..origin };
+        let text = encode_metadata(&checkpoint(), &["a", "b"], unnamed);
+        assert_eq!((TaskOwner::find(&text), topic_id_of(&text)), (None, origin.topic), "an id that is no word");
     }
 
     #[test]
@@ -280,10 +322,11 @@ mod tests {
     fn the_greatest_metadata_has_room_for_any() {
         let digest = TopologyDigest::of(&[("graph", "g".to_owned())]);
         let stamp = Stamp { generation: 3, digest: digest.clone() };
-        let text =
-            encode_metadata(&checkpoint(), &["a", "b"], CommitContext { topic: Some(TopicId(1)), stamp: Some(&stamp) });
-        let most = max_metadata_bytes(&["a", "b"], Some(&digest));
-        assert!(text.len() < most && most < text.len() + 160, "{} of {most}", text.len());
+        let owner = Some(TaskOwner { instance_id: "4f00", thread: 1 });
+        let origin = CommitContext { topic: Some(TopicId(1)), owner, stamp: Some(&stamp) };
+        let text = encode_metadata(&checkpoint(), &["a", "b"], origin);
+        let most = max_metadata_bytes(&["a", "b"], "4f00", Some(&digest));
+        assert!(text.len() < most && most < text.len() + 180, "{} of {most}", text.len());
     }
 
     #[test]

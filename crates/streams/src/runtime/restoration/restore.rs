@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::planted::PlantedBug;
 use crate::ports::{Committed, PartitionStart, TaskStore};
 use crate::record::{RecordBatch, TopicPartition};
-use crate::store::checkpoint::{Checkpoint, StoreCheckpoint, decode_metadata, topic_id_of};
+use crate::store::checkpoint::{Checkpoint, StoreCheckpoint, TaskOwner, decode_metadata, topic_id_of};
 use crate::stream_time::StreamTime;
 use crate::topology_digest::Stamp;
 
@@ -62,6 +62,10 @@ impl TaskRestoration {
         let lacks_stamp = stamp.is_some() && metadata.is_some_and(|metadata| Stamp::find(metadata) != stamp);
         let topic = self.instance.sources.id(&self.source.topic);
         let lacks_topic_id = topic.is_some() && metadata.is_some_and(|metadata| topic_id_of(metadata) != topic);
+        let owner = TaskOwner { instance_id: &self.instance.config.instance_id, thread: self.thread };
+        // So that whoever takes the task from this thread finds its open transaction, also where
+        // this thread dies before the first record of the task is committed.
+        let has_other_owner = metadata.is_some_and(|metadata| TaskOwner::find(metadata) != Some(owner));
         let restored = self.restore(committed.as_ref(), rebuild);
         let (db, checkpoint) = restored.map_err(|error| self.look_again(committed.as_ref(), error))?;
         // What was skipped or taken over is committed, so that the next start need not be told
@@ -73,7 +77,7 @@ impl TaskRestoration {
         Ok(RestoredTask {
             db,
             checkpoint,
-            is_uncommitted: lacks_stamp || lacks_topic_id || is_moved || has_empty_metadata,
+            is_uncommitted: lacks_stamp || lacks_topic_id || has_other_owner || is_moved || has_empty_metadata,
         })
     }
 

@@ -24,8 +24,8 @@ pub(in crate::runtime) struct RestorationResult {
 pub(in crate::runtime) struct RestoredTask {
     pub db: Option<Box<dyn TaskStore>>,
     pub checkpoint: Checkpoint,
-    /// Whether it is to be committed at once: the last commit carries another stamp or topic id
-    /// than ours would, or lies at another offset.
+    /// Whether it is to be committed at once: the last commit carries another stamp, topic id or
+    /// owner than ours would, or lies at another offset.
     pub is_uncommitted: bool,
 }
 

@@ -57,6 +57,8 @@ pub struct State {
     /// time that it stands here.
     pub unknown: Vec<String>,
     pub committed: BTreeMap<TopicPartition, Committed>,
+    /// Transactional ids whose transactions others have ended, in order.
+    pub ended_for_others: Vec<String>,
     pub epochs: BTreeMap<String, u64>,
     pub open: BTreeMap<u64, (String, Transaction)>,
     pub aborted: BTreeSet<u64>,

@@ -10,10 +10,16 @@ use super::*;
 use crate::error::Error;
 
 /// Kills (by a panic that the test catches) at the `at`-th arrival at a step.
-struct Killer {
+pub(super) struct Killer {
     step: Step,
     at: usize,
     seen: AtomicUsize,
+}
+
+impl Killer {
+    pub fn new(step: Step, at: usize) -> Killer {
+        Killer { step, at, seen: AtomicUsize::new(0) }
+    }
 }
 
 impl StepObserver for Killer {
@@ -27,7 +33,7 @@ impl StepObserver for Killer {
 struct Killed;
 
 /// Lets an instance live until it is killed; whether it was.
-fn dies(mut running: Running, turns: usize) -> bool {
+pub(super) fn dies(mut running: Running, turns: usize) -> bool {
     let death = catch_unwind(AssertUnwindSafe(|| running.turns(turns)));
     match death {
         Ok(()) => false,
@@ -47,7 +53,7 @@ fn a_kill_at_any_step_of_a_commit_loses_and_doubles_nothing() {
         for at in 1..=3 {
             let mut world = make();
             world.publish(&LINES[..4]);
-            world.observer = Arc::new(Killer { step, at, seen: AtomicUsize::new(0) });
+            world.observer = Arc::new(Killer::new(step, at));
             let running = world.start_all();
             let mut published = false;
             if !dies(running, 60) {
@@ -78,7 +84,7 @@ fn work_goes_on_commit_by_commit_over_kills_until_it_is_done() {
             running.finish();
             running.stop();
             world.publish(&["?"]);
-            world.observer = Arc::new(Killer { step, at, seen: AtomicUsize::new(0) });
+            world.observer = Arc::new(Killer::new(step, at));
             assert!(dies(world.start_all(), 300), "step {} comes {at} times while nothing else comes", step.name());
             world.observer = Arc::new(NoObserver);
             let mut running = world.start_all();
@@ -136,7 +142,7 @@ fn soak(number: u64) {
             _ => {
                 let step = schedule.pick(&COMMIT_STEPS);
                 let at = 1 + schedule.below(4);
-                Arc::new(Killer { step, at, seen: AtomicUsize::new(0) })
+                Arc::new(Killer::new(step, at))
             }
         };
         let running = world.start_all();

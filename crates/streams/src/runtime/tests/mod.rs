@@ -14,6 +14,7 @@ mod queries;
 mod renewals;
 mod standbys;
 mod states;
+mod takeover;
 mod threads;
 mod topology_agreement;
 
@@ -220,7 +221,8 @@ impl World {
 
     /// An instance of its own, on its own machine.
     fn start_elsewhere(&self) -> Running {
-        World { stores: MemoryStores::new(), ..self.clone() }.start_as("app-1-0")
+        let config = RuntimeConfig { instance_id: "1".to_owned(), ..self.config.clone() };
+        World { stores: MemoryStores::new(), config, ..self.clone() }.start_as("app-1-0")
     }
 
     fn ports(&self) -> InstancePorts {

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::broker::{Broker, Entry, Stored};
+use super::producer::Producers;
 use crate::error::{Error, Result};
 use crate::ports::*;
 use crate::record::{Origin, RecordBatch, TaskId, TopicPartition};
@@ -297,6 +298,13 @@ impl Admin for Client {
         let record = Stored { key, value, headers: Vec::new(), timestamp_ms: 1 };
         self.0.lock().logs.entry(partition.clone()).or_default().push(Entry::Record { record, transaction: None });
         Ok(())
+    }
+
+    fn end_transaction(&self, transactional_id: &str) -> Result<()> {
+        self.0.trip("end_transaction")?;
+        self.0.lock().ended_for_others.push(transactional_id.to_owned());
+        let mut producers = Producers { broker: self.0.clone(), id: transactional_id.to_owned() };
+        producers.create(BatchLimit::OneRecord)?.init(Duration::from_secs(1))
     }
 
     fn log_range(&self, partition: &TopicPartition) -> Result<LogRange> {

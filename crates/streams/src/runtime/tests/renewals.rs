@@ -141,6 +141,10 @@ impl Admin for Silent {
         unasked()
     }
 
+    fn end_transaction(&self, _: &str) -> Result<()> {
+        unasked()
+    }
+
     fn identities(&self, _: &[&str]) -> Result<Vec<Option<TopicIdentity>>> {
         unasked()
     }

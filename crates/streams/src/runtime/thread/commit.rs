@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::planted::PlantedBug;
 use crate::ports::{GroupMetadata, OffsetCommit};
 use crate::record::{Headers, Record, TaskId, TopicPartition};
-use crate::store::checkpoint::{Checkpoint, CommitContext, encode_metadata};
+use crate::store::checkpoint::{Checkpoint, CommitContext, TaskOwner, encode_metadata};
 
 /// State that one step passes to the next.
 #[derive(Default)]
@@ -157,7 +157,9 @@ fn send_offsets(parts: &mut Parts, progress: &mut CommitInProgress) -> Result<()
             if PlantedBug::MarkerTakenForPosition.is_planted() { last.map(|last| last + 1) } else { last }
         };
         *checkpoint = task.checkpoint(delivered);
-        let origin = CommitContext { topic: instance.sources.id(&assigned.source().topic), stamp: stamp.as_ref() };
+        let topic = instance.sources.id(&assigned.source().topic);
+        let owner = Some(TaskOwner { instance_id: &instance.config.instance_id, thread: parts.thread });
+        let origin = CommitContext { topic, owner, stamp: stamp.as_ref() };
         let metadata = encode_metadata(checkpoint, &plan.store_names(), origin);
         instance.check_metadata(*id, &metadata)?;
         if PlantedBug::OneOffsetCommitted.is_planted() && !offsets.is_empty() {

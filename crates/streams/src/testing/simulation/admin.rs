@@ -142,6 +142,16 @@ impl Admin for SimulatedAdmin {
         })
     }
 
+    fn end_transaction(&self, transactional_id: &str) -> Result<()> {
+        self.request("end_transaction", |world| {
+            if world.now < world.broker.transaction_coordinator_away_until {
+                return None;
+            }
+            // A transaction that is being ended is waited for.
+            world.init_producer(transactional_id).ok().map(|_epoch| ())
+        })
+    }
+
     fn log_range(&self, partition: &TopicPartition) -> Result<LogRange> {
         self.request("log_range", |world| {
             // The runtime believes an answer that is repeated, so a false one is not.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::super::super::takeover::end_transactions_of_dead_owners;
 use super::super::consumer::AssignmentChange;
 use super::{Phase, StreamThread};
 use crate::error::{Error, Result};
@@ -25,6 +26,7 @@ impl StreamThread {
                 }
                 let accepted = self.parts.consumer.accept(reply);
                 self.recover(accepted)?;
+                end_transactions_of_dead_owners(&self.parts.instance, thread, &partitions);
                 partitions.into_iter().try_for_each(|partition| self.parts.tasks.add(partition))?;
                 self.parts.metrics().set_joined();
                 self.parts.metrics().set_out(false);
