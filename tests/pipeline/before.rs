@@ -1,5 +1,5 @@
-//! Whatever the program of the commit before issue 11 has written is read:
-//! `tests/fixtures/before-11`, which its script `make` describes.
+//! Whatever programs of earlier commits have written is read: `tests/fixtures/before-11` and
+//! `tests/fixtures/before-13`, which the script `make` in each of them describes.
 
 use crate::events::Events;
 use crate::expect;
@@ -14,27 +14,54 @@ use testkit::broker::More;
 use testkit::process::temp_dir;
 use testkit::{Broker, postgres, records, repo_path};
 
-/// The application id, and the beginning of the topics' names.
-const NAME: &str = "before-11";
+/// A folder of fixtures. Its name is also the application id, and the beginning of the topics'
+/// names.
+#[derive(Clone, Copy)]
+struct Fixtures(&'static str);
 
-/// A file of the fixtures.
-fn fixture(name: &str) -> PathBuf {
-    repo_path("tests/fixtures").join(NAME).join(name)
+impl Fixtures {
+    fn file(self, name: &str) -> PathBuf {
+        repo_path("tests/fixtures").join(self.0).join(name)
+    }
+
+    /// The content of a compressed file.
+    fn decompressed(self, name: &str) -> String {
+        let output = Command::new("gzip").args(["-dc"]).arg(self.file(name)).output().expect("start gzip");
+        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Unpacks an archive into a folder that is not there yet.
+    fn unpack(self, name: &str, folder: PathBuf) -> PathBuf {
+        std::fs::create_dir(&folder).unwrap();
+        let status =
+            Command::new("tar").arg("-xzf").arg(self.file(name)).arg("-C").arg(&folder).status().expect("start tar");
+        assert!(status.success(), "{name}");
+        folder
+    }
+
+    /// The application as the earlier program left it, on a broker that goes on with the data of
+    /// the one that it ran on; and the state folder.
+    fn trial(self) -> (Trial, String) {
+        let data = self.unpack("kafka.tar.gz", temp_dir(self.0).join("data"));
+        // The fixtures are older than what a broker forgets by default: a store that was idle for
+        // longer than its changelog keeps tombstones (a day) is restored anew, and offsets of a
+        // group without members expire (a week).
+        let properties = "log.cleaner.delete.retention.ms=9000000000000\noffsets.retention.minutes=2000000000\n";
+        let more = More { data: Some(data), properties: properties.to_owned(), ..More::default() };
+        let broker = Arc::new(Broker::start_with_more(more));
+        let text = std::fs::read_to_string(self.file("topology.toml")).unwrap();
+        let trial = Trial::begun_before(self.0, &text, &["snapshot_interval=5s"], broker);
+        let kept = self.unpack("state.tar.gz", PathBuf::from(trial.path("kept"))).display().to_string();
+        let written = sorted(&self.decompressed("state.jsonl.gz"));
+        assert_eq!(dumped(&kept), written, "the state directory is read as it was written");
+        (trial, kept)
+    }
 }
 
-/// The content of a compressed file.
-fn decompressed(name: &str) -> String {
-    let output = Command::new("gzip").args(["-dc"]).arg(fixture(name)).output().expect("start gzip");
-    assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// Unpacks an archive into a folder that is not there yet.
-fn unpack(name: &str, folder: PathBuf) -> PathBuf {
-    std::fs::create_dir(&folder).unwrap();
-    let status = Command::new("tar").arg("-xzf").arg(fixture(name)).arg("-C").arg(&folder).status().expect("start tar");
-    assert!(status.success(), "{name}");
-    folder
+/// The records that a restore of all stores reads.
+fn changes(trial: &Trial) -> u64 {
+    trial.changelogs().iter().map(|topic| records::read_committed(trial.broker(), topic).len() as u64).sum()
 }
 
 /// What `state dump` says of the state of a stopped instance, sorted.
@@ -54,18 +81,11 @@ fn one_thread(trial: &Trial, state: &str, url: &str) -> Instance {
 
 #[test]
 fn state_topics_and_mirror_of_the_commit_before_issue_11_go_on() {
-    let data = unpack("kafka.tar.gz", temp_dir(NAME).join("data"));
-    // A store that was idle for longer than its changelog keeps tombstones, a day by default, is
-    // restored anew. The fixture is older than that.
-    let properties = "log.cleaner.delete.retention.ms=9000000000000\n".to_owned();
-    let broker = Arc::new(Broker::start_with_more(More { data: Some(data), properties, ..More::default() }));
-    let text = std::fs::read_to_string(fixture("topology.toml")).unwrap();
-    let trial = Trial::begun_before(NAME, &text, &["snapshot_interval=5s"], broker.clone());
-    let kept = unpack("state.tar.gz", PathBuf::from(trial.path("kept"))).display().to_string();
-    let written = sorted(&decompressed("state.jsonl.gz"));
-    assert_eq!(dumped(&kept), written, "the state directory is read as it was written");
+    let fixtures = Fixtures("before-11");
+    let (trial, kept) = fixtures.trial();
+    let written = dumped(&kept);
     let (dump, url) = (trial.path("mirror.sql"), database());
-    std::fs::write(&dump, decompressed("mirror.sql.gz")).unwrap();
+    std::fs::write(&dump, fixtures.decompressed("mirror.sql.gz")).unwrap();
     postgres::run_file(&url, &dump);
     let before = trial.read("snapshots").len();
     assert!(before > 0 && written.len() > 10);
@@ -84,8 +104,7 @@ fn state_topics_and_mirror_of_the_commit_before_issue_11_go_on() {
     // The changelogs alone give the same state.
     let mut instance = one_thread(&trial, "fresh", &url);
     instance.wait_until_ready();
-    let changes: usize = trial.changelogs().iter().map(|topic| records::read_committed(&broker, topic).len()).sum();
-    assert_eq!(instance.restored(), changes as u64);
+    assert_eq!(instance.restored(), changes(&trial));
     instance.stop();
     assert_eq!(dumped(&trial.path("fresh")), written);
 
@@ -97,4 +116,38 @@ fn state_topics_and_mirror_of_the_commit_before_issue_11_go_on() {
     assert_mirrored(&url, &events);
     assert_outputs_mirrored(&url, &trial);
     instance.stop();
+}
+
+/// The program was killed in mid-stream, with a transaction open.
+const KILLED: Fixtures = Fixtures("before-13");
+
+#[test]
+fn state_that_the_commit_before_issue_13_left_in_mid_stream_is_gone_on_with() {
+    let (trial, kept) = KILLED.trial();
+    let before = trial.read("snapshots").len();
+    let mut instance = trial.start("kept", &["--threads", "2", "--no-mirror"]);
+    trial.wait_until_done(&mut [&mut instance]);
+    assert_eq!(instance.restored(), 0, "the state folder is at the commits of the old program");
+    instance.wait_until_answered();
+    instance.stop();
+    expect::assert_outputs(&trial);
+    assert!(before > 0 && trial.read("snapshots").len() > before, "each program has done a part");
+
+    // The changelogs, which both programs have written to, give the same state.
+    let mut instance = trial.start("fresh", &["--threads", "1", "--no-mirror"]);
+    instance.wait_until_ready();
+    assert_eq!(instance.restored(), changes(&trial));
+    instance.stop();
+    assert_eq!(dumped(&trial.path("fresh")), dumped(&kept));
+}
+
+#[test]
+fn changelogs_of_the_commit_before_issue_13_are_restored_in_mid_stream() {
+    let (trial, _) = KILLED.trial();
+    let written = changes(&trial);
+    let mut instance = trial.start("fresh", &["--threads", "2", "--no-mirror"]);
+    trial.wait_until_done(&mut [&mut instance]);
+    assert!(instance.restored() >= written, "{} of {written} records", instance.restored());
+    instance.stop();
+    expect::assert_outputs(&trial);
 }

@@ -4,6 +4,7 @@ use crate::support::{Finished, Helix};
 use crate::trial::Trial;
 use rustix::process::Signal;
 use std::io::{Read, Write};
+use std::path::Path;
 use testkit::{Connection, LIMIT, SmallDisk, ports, wait_for};
 
 /// A `helixstream run`; killed when dropped.
@@ -23,11 +24,13 @@ pub(super) struct Launch<'a> {
     pub connection: Option<&'a Connection>,
     /// Variables of its environment.
     pub variables: Vec<(String, String)>,
+    /// The program, where it is not the one that is tested.
+    pub program: Option<&'a Path>,
 }
 
 impl Instance {
     pub(super) fn start(trial: &Trial, state_dir: &str, more: &[&str], launch: Launch<'_>) -> Instance {
-        let mut command = Helix::command();
+        let mut command = launch.program.map_or_else(Helix::command, Helix::command_of);
         command.args(trial.run_arguments(launch.connection)).args(["--state-dir", state_dir]).args(more);
         command.envs(launch.variables);
         command.envs(launch.kill_at.map(|step| ("HELIXSTREAM_TEST_KILL_AT", step)));
@@ -145,9 +148,10 @@ impl Instance {
 
     /// Waits for its end, which it brings about itself; it must be SIGKILL.
     #[track_caller]
-    pub fn wait_for_kill(self) {
+    pub fn wait_for_kill(self) -> Finished {
         let finished = self.helix.finish();
         assert_eq!(finished.code, None, "it ended by itself instead of by SIGKILL: {finished:?}");
+        finished
     }
 
     /// Sends a signal.

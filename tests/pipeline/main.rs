@@ -40,3 +40,4 @@ mod settled;
 mod stores;
 mod takeover;
 mod trial;
+mod turns;

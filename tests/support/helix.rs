@@ -40,6 +40,12 @@ impl Helix {
         Helix::clean_command(&path)
     }
 
+    /// A command for another program that has the same command line (an earlier or later version of
+    /// this one), without the same variables.
+    pub fn command_of(program: &Path) -> Command {
+        Helix::clean_command(program)
+    }
+
     fn clean_command(program: &Path) -> Command {
         let mut command = Command::new(program);
         for (name, _) in std::env::vars_os() {

@@ -3,8 +3,10 @@
 //! from the input log and compared.
 //!
 //! The variable `CHAOS_ROUNDS` says how many rounds there are (`make chaos` sets it); without it a
-//! sample of three is run. `SEED` draws the schedule of the faults. `docs/chaos.md` says how each
-//! fault is made.
+//! sample of three is run. `SEED` draws the schedule of the faults, and `CHAOS_FAULTS` has the
+//! kinds that are drawn from. With `OTHER_PROGRAM`, the path of another version of the program,
+//! instances are replaced by ones of that program and back, one after the other. `docs/chaos.md`
+//! says how each fault is made.
 
 mod load;
 mod plan;
@@ -16,6 +18,7 @@ use load::Load;
 use plan::Kind;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use verify::{Checked, Wrong};
@@ -52,9 +55,14 @@ fn nothing_is_lost_doubled_or_different_whatever_happens() {
     let asked = std::env::var("CHAOS_ROUNDS").ok();
     let rounds = asked.as_ref().map_or(SAMPLE, |text| text.parse().expect("CHAOS_ROUNDS is a number"));
     let (seed, started) = (testkit::seed(), Instant::now());
-    let world = World::start(asked.is_some());
+    let world = World::start(asked.is_some(), other_program());
     let mut figures = Figures::default();
-    let schedule = plan::rounds(seed, rounds);
+    let kinds = plan::kinds(&std::env::var("CHAOS_FAULTS").unwrap_or_default());
+    let mut schedule = plan::rounds(seed, rounds, &kinds);
+    if let Some(other) = &world.other {
+        println!("the other program is {}", other.display());
+        schedule = plan::with_turns(seed, schedule);
+    }
     let (mut rest, mut number) = (&*schedule, 0);
     while !rest.is_empty() {
         let load = Load::new(number, &world.cluster, &world.postgres);
@@ -75,6 +83,12 @@ fn nothing_is_lost_doubled_or_different_whatever_happens() {
     figures.print(&world, seed, started.elapsed());
     let failures = world.failures.lock().unwrap();
     assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
+}
+
+/// Another version of the program, whose instances are to get on with ours.
+pub fn other_program() -> Option<PathBuf> {
+    let path = std::env::var_os("OTHER_PROGRAM").filter(|path| !path.is_empty())?;
+    Some(std::fs::canonicalize(&path).unwrap_or_else(|e| panic!("OTHER_PROGRAM={}: {e}", path.display())))
 }
 
 /// Some rounds, and the comparison after them; whether all was right.

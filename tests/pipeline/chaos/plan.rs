@@ -27,9 +27,11 @@ pub enum Kind {
     ReadErrors,
     WriteErrors,
     Postgres,
+    /// An instance is replaced by one of the other program. It is not drawn: [`with_turns`].
+    OtherProgram,
 }
 
-/// All kinds, with how often each comes beside the others.
+/// All kinds that are drawn, with how often each comes beside the others.
 const WEIGHTS: [(Kind, usize); 15] = [
     (Kind::Kill, 4),
     (Kind::StopPastSession, 2),
@@ -66,6 +68,7 @@ impl fmt::Display for Kind {
             Kind::ReadErrors => "I/O errors of reads",
             Kind::WriteErrors => "I/O errors of writes",
             Kind::Postgres => "Postgres killed",
+            Kind::OtherProgram => "instance replaced by one of the other program",
         })
     }
 }
@@ -78,7 +81,7 @@ impl Kind {
     /// How long it lasts, in milliseconds: from, to.
     fn length(self) -> (usize, usize) {
         match self {
-            Kind::Kill | Kind::Scale | Kind::Leaders => (0, 800),
+            Kind::Kill | Kind::Scale | Kind::Leaders | Kind::OtherProgram => (0, 800),
             Kind::StopPastSession => (3300, 3800),
             Kind::StopPastTransaction => (5200, 6000),
             Kind::BrokerFrozen => (1000, 4500),
@@ -107,17 +110,40 @@ pub struct Strike {
     pub number: u64,
 }
 
-/// The rounds of a run: each with one to three faults of different kinds, which overlap.
-pub fn rounds(seed: u64, count: usize) -> Vec<Vec<Strike>> {
-    let mut random = Random::new(seed);
-    (0..count).map(|_| round(&mut random)).collect()
+/// The kinds whose names have one of these texts, separated by commas; with none all of them.
+pub fn kinds(texts: &str) -> Vec<(Kind, usize)> {
+    let is_asked = |kind: Kind| texts.split(',').any(|text| kind.to_string().contains(text.trim()));
+    let kinds: Vec<_> = WEIGHTS.into_iter().filter(|(kind, _)| is_asked(*kind)).collect();
+    assert!(!kinds.is_empty(), "no kind of fault is named like {texts:?}");
+    kinds
 }
 
-fn round(random: &mut Random) -> Vec<Strike> {
-    let count = 1 + random.below(3);
+/// The rounds of a run: each with one to three faults of different kinds, which overlap.
+pub fn rounds(seed: u64, count: usize, kinds: &[(Kind, usize)]) -> Vec<Vec<Strike>> {
+    let mut random = Random::new(seed);
+    (0..count).map(|_| round(&mut random, kinds)).collect()
+}
+
+/// With one instance more in each round that is replaced by one of the other program, at one place
+/// after the other. From instances of the other program alone this leads to three of the tested
+/// one, and back again, and so on.
+pub fn with_turns(seed: u64, mut rounds: Vec<Vec<Strike>>) -> Vec<Vec<Strike>> {
+    // Numbers of its own, so that the other faults stay those of the seed.
+    let mut random = Random::new(!seed);
+    for (number, strikes) in rounds.iter_mut().enumerate() {
+        let turn = strike(&mut random, Kind::OtherProgram);
+        strikes.push(Strike { slot: number % SLOTS, ..turn });
+    }
+    rounds
+}
+
+fn round(random: &mut Random, kinds: &[(Kind, usize)]) -> Vec<Strike> {
+    let of_brokers = kinds.iter().filter(|(kind, _)| kind.is_of_a_broker()).count();
+    let possible = kinds.len() - of_brokers + of_brokers.min(1);
+    let count = (1 + random.below(3)).min(possible);
     let mut strikes: Vec<Strike> = Vec::new();
     while strikes.len() < count {
-        let kind = kind(random);
+        let kind = kind(random, kinds);
         // With two brokers of three away there is nothing to be written to.
         let fits = |other: &Strike| other.kind != kind && !(other.kind.is_of_a_broker() && kind.is_of_a_broker());
         if strikes.iter().all(fits) {
@@ -127,11 +153,11 @@ fn round(random: &mut Random) -> Vec<Strike> {
     strikes
 }
 
-fn kind(random: &mut Random) -> Kind {
-    let mut left = random.below(WEIGHTS.iter().map(|(_, weight)| weight).sum());
-    for (kind, weight) in WEIGHTS {
-        if left < weight {
-            return kind;
+fn kind(random: &mut Random, kinds: &[(Kind, usize)]) -> Kind {
+    let mut left = random.below(kinds.iter().map(|(_, weight)| weight).sum());
+    for (kind, weight) in kinds {
+        if left < *weight {
+            return *kind;
         }
         left -= weight;
     }
@@ -156,6 +182,7 @@ fn strike(random: &mut Random, kind: Kind) -> Strike {
 
 #[test]
 fn a_number_decides_the_schedule_and_each_kind_comes() {
+    let rounds = |seed, count| rounds(seed, count, &WEIGHTS);
     let shown = |seed| format!("{:?}", rounds(seed, 50));
     assert_eq!(shown(7), shown(7));
     assert_ne!(shown(7), shown(8));
@@ -164,4 +191,16 @@ fn a_number_decides_the_schedule_and_each_kind_comes() {
         assert!(all.iter().flatten().any(|strike| strike.kind == kind), "{kind}");
     }
     assert!(all.iter().all(|round| round.iter().filter(|strike| strike.kind.is_of_a_broker()).count() < 2));
+}
+
+#[test]
+fn kinds_are_chosen_by_their_names_and_each_place_has_its_turn() {
+    assert_eq!(kinds("").len(), WEIGHTS.len());
+    let few = kinds("broker,instance killed");
+    let all = with_turns(7, rounds(7, 60, &few));
+    let names = |kind: Kind| all.iter().flatten().filter(|strike| strike.kind == kind).count();
+    assert!(names(Kind::Kill) > 0 && names(Kind::BrokerKilled) > 0 && names(Kind::Cut) == 0);
+    let turns: Vec<usize> =
+        all.iter().flatten().filter(|strike| strike.kind == Kind::OtherProgram).map(|strike| strike.slot).collect();
+    assert_eq!((turns.len(), &turns[..4]), (60, &[0, 1, 2, 0][..]));
 }

@@ -43,6 +43,8 @@ struct Place {
     is_hurt: bool,
     /// Processes that have run here.
     started: u64,
+    /// Whether its next process is one of the other program.
+    has_other: bool,
 }
 
 /// Everything that runs.
@@ -59,11 +61,13 @@ pub struct World {
     pub leaders_moved: AtomicU64,
     /// Where the log of each process is kept; nowhere in a sample.
     logs: Option<PathBuf>,
+    /// The program that all instances are of at first, where it is not only the one that is tested.
+    pub other: Option<PathBuf>,
 }
 
 impl World {
     /// Starts the servers; no instance yet.
-    pub fn start(keeps_logs: bool) -> World {
+    pub fn start(keeps_logs: bool, other: Option<PathBuf>) -> World {
         let ports: Vec<Vec<ProxyPorts>> =
             (0..SLOTS).map(|_| (0..BROKERS).map(|_| ProxyPorts::free()).collect()).collect();
         let (cluster, postgres) = std::thread::scope(|scope| {
@@ -78,13 +82,14 @@ impl World {
         World {
             cluster,
             postgres,
-            slots: ports.iter().enumerate().map(|(number, ports)| Slot::new(number, ports)).collect(),
+            slots: ports.iter().enumerate().map(|(at, ports)| Slot::new(at, ports, other.is_some())).collect(),
             failures: Mutex::default(),
             ends: Mutex::default(),
             restored: AtomicU64::new(0),
             rebuilt: AtomicU64::new(0),
             leaders_moved: AtomicU64::new(0),
             logs,
+            other,
         }
     }
 
@@ -199,7 +204,27 @@ impl World {
                 std::thread::sleep(lasts);
                 self.postgres.restart();
             }
+            Kind::OtherProgram => return self.turn(strike, load),
         }
+        true
+    }
+
+    /// Ends the instance of a place and starts one of the other program there, on its state. Where
+    /// there is none, its next one is of the other program.
+    fn turn(&self, strike: &Strike, load: &Load) -> bool {
+        let slot = &self.slots[strike.slot];
+        let place = &mut slot.lock();
+        place.has_other = !place.has_other;
+        if place.instance.is_none() {
+            return false;
+        }
+        if place.is_frozen || strike.number.is_multiple_of(2) {
+            self.take(slot, place).into_iter().for_each(Instance::kill);
+            std::thread::sleep(strike.lasts);
+        } else {
+            self.terminate(slot, place);
+        }
+        self.launch(slot, load, place);
         true
     }
 
@@ -282,6 +307,7 @@ impl World {
             disk: slot.disk.as_ref(),
             connection: Some(&slot.connection),
             variables: slot.preload.variables(),
+            program: self.other.as_deref().filter(|_| place.has_other),
             ..Launch::default()
         };
         let arguments = ["--threads", "2", "--postgres-url", &load.url];
@@ -302,9 +328,10 @@ impl World {
         }
         let said: Vec<&str> = finished.stderr.lines().rev().take(3).collect();
         self.fail(format!(
-            "the instance in place {}, process {} there, ended by itself with {:?}, {code}; its disk {}: {said:?}",
+            "the instance in place {}, process {} there, {}ended by itself with {:?}, {code}; its disk {}: {said:?}",
             slot.number,
             place.started,
+            if place.has_other { "of the other program, " } else { "" },
             finished.code,
             if is_hurt { "was bad" } else { "was good" },
         ));
@@ -334,7 +361,7 @@ fn last_code(stderr: &str) -> String {
 }
 
 impl Slot {
-    fn new(number: usize, ports: &[ProxyPorts]) -> Slot {
+    fn new(number: usize, ports: &[ProxyPorts], has_other: bool) -> Slot {
         let servers: Vec<String> = ports.iter().map(|ports| format!("localhost:{}", ports.proxy)).collect();
         let settings = vec![("socket.timeout.ms".to_owned(), "3000".to_owned())];
         let disk = SmallDisk::new(DISK, (0, 0));
@@ -346,7 +373,7 @@ impl Slot {
             connection: Connection { servers: servers.join(","), settings, password_file: None },
             preload: Preload::new(&folder),
             disk,
-            place: Mutex::default(),
+            place: Mutex::new(Place { has_other, ..Place::default() }),
             is_disk_bad: AtomicBool::new(false),
         }
     }
