@@ -7,7 +7,7 @@ use crate::instance::{Instance, Launch};
 use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use testkit::cluster::BROKERS;
@@ -29,8 +29,8 @@ struct Slot {
     disk: Option<SmallDisk>,
     preload: Preload,
     place: Mutex<Place>,
-    /// Whether its disk does something wrong at the moment.
-    is_disk_bad: AtomicBool,
+    /// So many faults of its disk last at the moment.
+    disk_faults: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -312,7 +312,7 @@ impl World {
         };
         let arguments = ["--threads", "2", "--postgres-url", &load.url];
         place.instance = Some(Instance::start(&load.trial, &folder.display().to_string(), &arguments, launch));
-        place.is_hurt = slot.is_disk_bad.load(Ordering::Relaxed);
+        place.is_hurt = slot.disk_faults.load(Ordering::SeqCst) > 0;
         place.started += 1;
     }
 
@@ -374,7 +374,7 @@ impl Slot {
             preload: Preload::new(&folder),
             disk,
             place: Mutex::new(Place { has_other, ..Place::default() }),
-            is_disk_bad: AtomicBool::new(false),
+            disk_faults: AtomicUsize::new(0),
         }
     }
 
@@ -406,17 +406,17 @@ impl Slot {
 
     /// Does something to the disk for a while.
     fn damage(&self, lasts: Duration, begin: impl Fn(), end: impl Fn()) -> bool {
+        // Whoever is started meanwhile is hurt, too, also where another fault of the disk ends.
+        self.disk_faults.fetch_add(1, Ordering::SeqCst);
         let was_there = {
             let place = &mut self.lock();
             place.is_hurt = true;
             place.instance.is_some()
         };
-        // Whoever is started meanwhile is hurt, too.
-        self.is_disk_bad.store(true, Ordering::Relaxed);
         begin();
         std::thread::sleep(lasts);
         end();
-        self.is_disk_bad.store(false, Ordering::Relaxed);
+        self.disk_faults.fetch_sub(1, Ordering::SeqCst);
         was_there
     }
 
