@@ -3,9 +3,9 @@
 //!
 //! Variables: `N` events (1,000,000), `M` memories (100,000), `SEED` (1), `THREADS` of the stream,
 //! one run for each number (`1 2`), `STRATEGY` (last_write_wins), `STEPS` (all of: apply replay
-//! formats scripts node mirror stream tls users restore limit), `IDLE` seconds of a node that is
-//! left alone (12), `ANCHOR=1` to run Kafka Streams beside it. `scripts/bench` builds what is
-//! needed; `README.md` says what each line of the table means.
+//! formats scripts node mirror stream tls users restore limit; and takeover), `IDLE` seconds of a
+//! node that is left alone (12), `ANCHOR=1` to run Kafka Streams beside it. `scripts/bench` builds
+//! what is needed; `README.md` says what each line of the table means.
 
 #[path = "../../tests/support/mod.rs"]
 #[allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "the servers are those of the tests")]
@@ -30,6 +30,7 @@ mod node;
 mod sizes;
 mod stream;
 mod table;
+mod takeover;
 
 use anyhow::{Context as _, Result};
 use memory::settings as domain;
@@ -123,7 +124,7 @@ fn main() -> Result<()> {
         say("a node");
         node::measure(&settings)?.into_iter().for_each(|row| table.add(row));
     }
-    if ["mirror", "stream", "tls", "users", "limit", "restore"].iter().any(|step| settings.has(step))
+    if ["mirror", "stream", "tls", "users", "limit", "restore", "takeover"].iter().any(|step| settings.has(step))
         || settings.with_anchor
     {
         on_kafka(&settings, &input, &mut table)?;
@@ -144,6 +145,10 @@ fn on_kafka(settings: &BenchSettings, input: &input::Input, table: &mut Table) -
         say("the mirror of the events, and a bare COPY");
         mirror::measure(settings, broker)?.into_iter().for_each(|row| table.add(row));
         table.compare(mirror::NAME, mirror::BARE);
+    }
+    if settings.has("takeover") {
+        say("takeovers");
+        takeover::measure(settings, broker)?.into_iter().for_each(|row| table.add(row));
     }
     let mut volumes = None;
     let runs =

@@ -15,15 +15,15 @@ use testkit::{Broker, ports::free_port, process::temp_dir};
 
 /// The memory topology.
 pub const TOPOLOGY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/topologies/memory.toml");
-const EVENTS: &str = "helixagent.memory.events";
+pub const EVENTS: &str = "helixagent.memory.events";
 const SNAPSHOTS: &str = "helixagent.memory.snapshots";
 const CONFLICTS: &str = "helixagent.memory.conflicts";
 /// The world's topics, as the topology file has them.
-const TOPICS: [(&str, usize); 4] =
+pub const TOPICS: [(&str, usize); 4] =
     [(EVENTS, 12), (SNAPSHOTS, 6), (CONFLICTS, 3), ("helixagent.memory.dead-letters", 3)];
 /// Tasks of a job that resolves alone: one for each partition of the events, and one for each of
 /// the repartition topic, which has as many.
-const TASKS: u64 = 2 * TOPICS[0].1 as u64;
+pub const TASKS: u64 = 2 * TOPICS[0].1 as u64;
 const LOOK: Duration = Duration::from_millis(20);
 const LOOK_AT_OFFSETS: Duration = Duration::from_millis(100);
 const LIMIT_S: f64 = 3600.0;
@@ -35,6 +35,8 @@ pub enum Job {
     Resolve,
     /// The same over TLS.
     ResolveOverTls,
+    /// Resolving alone, with a standby of each store.
+    ResolveWithStandby,
     /// The whole of `memory.toml`: user snapshots too.
     WithUsers,
 }
@@ -46,14 +48,20 @@ impl Job {
         let (resolving, _) =
             text.split_once("# The nodes below make the user snapshots").context("memory.toml lacks its mark")?;
         let path = folder.join("bench.toml");
-        std::fs::write(&path, if self == Job::WithUsers { &text } else { resolving })?;
+        let file = match self {
+            Job::Resolve | Job::ResolveOverTls => resolving.to_owned(),
+            Job::ResolveWithStandby => resolving.replace("# standby = 0", "standby = 1"),
+            Job::WithUsers => text,
+        };
+        std::fs::write(&path, file)?;
         Ok(path)
     }
 
-    fn application(self, threads: u64) -> String {
+    pub fn application(self, threads: u64) -> String {
         match self {
             Job::Resolve => format!("bench{threads}"),
             Job::ResolveOverTls => format!("benchtls{threads}"),
+            Job::ResolveWithStandby => format!("benchstandby{threads}"),
             Job::WithUsers => format!("benchusers{threads}"),
         }
     }
@@ -63,15 +71,16 @@ impl Job {
         match self {
             Job::Resolve => format!("helixstream run, {threads} thread(s)"),
             Job::ResolveOverTls => format!("helixstream run over TLS, {threads} thread(s)"),
+            Job::ResolveWithStandby => format!("helixstream run with standbys, {threads} thread(s)"),
             Job::WithUsers => format!("helixstream run with user snapshots, {threads} thread(s)"),
         }
     }
 
     /// The internal topics between its sub-topologies.
-    fn repartitions(self, threads: u64) -> Vec<String> {
+    pub fn repartitions(self, threads: u64) -> Vec<String> {
         let topic = |name: &str| format!("{}-{name}-repartition", self.application(threads));
         match self {
-            Job::Resolve | Job::ResolveOverTls => vec![topic("by-memory")],
+            Job::Resolve | Job::ResolveOverTls | Job::ResolveWithStandby => vec![topic("by-memory")],
             Job::WithUsers => vec![topic("by-memory"), topic("by-user")],
         }
     }
@@ -212,14 +221,14 @@ pub fn restore(settings: &BenchSettings, broker: &Broker, of: u64, threads: u64)
 }
 
 /// A running program, and what it has used since its start.
-struct Instance {
+pub struct Instance {
     helix: Helix,
     watch: Watch,
-    pages: Pages,
+    pub pages: Pages,
 }
 
 impl Instance {
-    fn start(
+    pub fn start(
         settings: &BenchSettings,
         connection: &[String],
         state: &std::path::Path,
@@ -258,7 +267,7 @@ impl Instance {
 
     /// Waits until `is_there`; what had been used when that was last looked for in vain, so that
     /// what begins then is counted whole.
-    fn until(&self, pause: Duration, is_there: impl Fn(&Pages) -> Result<bool>) -> Result<Spent> {
+    pub fn until(&self, pause: Duration, is_there: impl Fn(&Pages) -> Result<bool>) -> Result<Spent> {
         let mut before = self.watch.read()?;
         loop {
             let now = self.watch.read()?;
@@ -272,7 +281,12 @@ impl Instance {
         }
     }
 
-    fn stop(self) -> Result<()> {
+    /// Ends it with SIGKILL.
+    pub fn kill(self) {
+        self.helix.kill();
+    }
+
+    pub fn stop(self) -> Result<()> {
         let finished = self.helix.terminate();
         ensure!(finished.code == Some(0), "run did not stop in good order: {finished:?}");
         Ok(())
@@ -280,7 +294,7 @@ impl Instance {
 }
 
 /// Whether the group has committed a topic to its end.
-fn is_done(broker: &Broker, group: &BaseConsumer, topic: &str) -> Result<bool> {
+pub fn is_done(broker: &Broker, group: &BaseConsumer, topic: &str) -> Result<bool> {
     let Ok(ends) = ends(broker, topic) else { return Ok(false) };
     let mut asked = TopicPartitionList::new();
     for partition in 0..ends.len() {
