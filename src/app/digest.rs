@@ -210,7 +210,7 @@ mod tests {
     }
 
     /// Settings that decide how the same outputs come about, or what Postgres keeps of them.
-    const NOT_DECIDING: [&str; 15] = [
+    const NOT_DECIDING: [&str; 16] = [
         "commit_interval",
         "memory",
         "transaction_timeout",
@@ -222,6 +222,7 @@ mod tests {
         "purge",
         "static_membership",
         "task_assignor",
+        "restore_grace",
         "replication_factor",
         "retention",
         "partitions_ahead",
@@ -273,6 +274,7 @@ mod tests {
             "purge=false",
             "static_membership=true",
             "task_assignor=state_aware",
+            "restore_grace=30s",
         ];
         let rest =
             ["replication_factor=1", "retention=90d", "partitions_ahead=1", "check_interval=1s", "nodes_topic=nodes"];

@@ -295,6 +295,7 @@ fn start(
         check_interval: runtime.check_interval,
         has_static_members: runtime.static_membership,
         state_on_disk: plan.state_on_disk.clone(),
+        restore_grace: runtime.restore_grace,
         ..RuntimeConfig::default()
     };
     let stores = StoreMemory {

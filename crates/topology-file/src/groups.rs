@@ -33,6 +33,9 @@ pub struct Runtime {
     pub static_membership: bool,
     /// How the group decides who gets which task.
     pub task_assignor: TaskAssignor,
+    /// For how long after its start an instance waits for others that may have the state of its
+    /// tasks on disk, where tasks are assigned by that.
+    pub restore_grace: Duration,
     /// Replication factor of topics that we make; 0 is the broker's default.
     pub replication_factor: u64,
 }

@@ -52,6 +52,7 @@ impl Default for Values {
                 purge: true,
                 static_membership: false,
                 task_assignor: TaskAssignor::Sticky,
+                restore_grace: Duration::from_secs(10),
                 replication_factor: 0,
             },
             snapshots: Snapshots { interval: Duration::from_secs(60), changes: 0 },
@@ -214,6 +215,10 @@ pub const SPECS: &[Spec] = settings! {
         "How the group assigns tasks: state_aware prefers instances that have a task's state on disk, and is used once \
          all members of the group offer it; sticky knows nothing of state."
         |v, found| v.runtime.task_assignor = found;
+    "runtime" "restore_grace" "\"10s\"" duration(Duration::ZERO, HOUR)
+        "With task_assignor = state_aware: for how long after its start an instance does not restore tasks whose state \
+         it has not on its disk, since an instance that has it may be about to join."
+        |v, found| v.runtime.restore_grace = found;
     "runtime" "replication_factor" "3" number(0, 32_767)
         "Replication factor of the topics that are created; 0 is the broker's default."
         |v, found| v.runtime.replication_factor = found;

@@ -62,6 +62,10 @@ pub struct RuntimeConfig {
     /// Where the runtime notes which tasks' state lies on this instance's disk, for the members of
     /// the group that tell the leader of it; `None` where none does.
     pub state_on_disk: Option<StateOnDisk>,
+    /// For how long after its start an instance that has state on disk waits with the restoration
+    /// of a task whose state is not there, though it was committed: an instance that has it may be
+    /// about to join. It waits for none where `state_on_disk` is `None`.
+    pub restore_grace: Duration,
 }
 
 impl Default for RuntimeConfig {
@@ -90,6 +94,7 @@ impl Default for RuntimeConfig {
             check_interval: Duration::from_secs(10),
             has_static_members: false,
             state_on_disk: None,
+            restore_grace: Duration::ZERO,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The notes of which tasks' state lies on this instance's disk ([`StateOnDisk`]): looked up at the
-//! start, and kept up as tasks are closed and standbys follow their changelogs.
+//! start, and kept up as tasks are closed and standbys follow their changelogs. By them a young
+//! instance waits with the restoration of state that others may have.
 //!
 //! [`StateOnDisk`]: crate::task_assignment::StateOnDisk
 
@@ -28,9 +29,14 @@ fn reached(changelog_offset: Option<i64>) -> u64 {
 impl Instance {
     /// Looks what the disk has, before any task is opened. What cannot be read counts as absent: it
     /// is found out and reported when its task is taken.
-    pub(super) fn note_disk(&self) {
-        let Some(state_on_disk) = &self.config.state_on_disk else { return };
-        let ends = self.now() + LOOK;
+    ///
+    /// Until when tasks wait whose state may be on the disks of others. An instance that has
+    /// nothing on its disk is none of those that were stopped together: it joins a group that has
+    /// the state already, or has lost it, so it waits for nobody.
+    pub(super) fn note_disk(&self) -> Duration {
+        let Some(state_on_disk) = &self.config.state_on_disk else { return Duration::ZERO };
+        let started = self.now();
+        let ends = started + LOOK;
         for source in self.sources.partitions() {
             let Some(plan) = self.plans.iter().find(|plan| plan.source == source.topic) else { continue };
             let stores: Vec<&str> =
@@ -46,8 +52,22 @@ impl Instance {
                 Err(error) => tracing::debug!(task = %id, "the state on disk cannot be read yet: {error}"),
             }
         }
-        let found = state_on_disk.snapshot().len();
-        tracing::info!("the state of {found} tasks lies on this instance's disk");
+        let found = state_on_disk.snapshot();
+        tracing::info!("the state of {} tasks lies on this instance's disk", found.len());
+        if found.is_empty() { Duration::ZERO } else { started + self.config.restore_grace }
+    }
+
+    /// Until when the restoration of a task waits, where an instance that has its state on disk may
+    /// be about to join: its commit has state, of which less than nine tenths lie here.
+    pub(super) fn awaits_state(&self, id: TaskId, plan: &Plan, committed: &Checkpoint) -> Option<Duration> {
+        let state_on_disk = self.config.state_on_disk.as_ref()?;
+        if self.now() >= self.grace_ends {
+            return None;
+        }
+        let of_disk = plan.stores.iter().zip(&committed.stores).filter(|(store, _)| is_on_disk(store));
+        let needed: u64 = of_disk.map(|(_, store)| reached(store.changelog_offset)).sum();
+        let found = state_on_disk.get(&TopicPartition::new(plan.source.clone(), id.partition)).unwrap_or_default();
+        (found < needed - needed / 10).then_some(self.grace_ends)
     }
 
     /// The offsets that the state of a task on disk has reached in all, where there is such that
@@ -58,13 +78,13 @@ impl Instance {
             return Ok(None);
         }
         if is_late {
-            return Ok(Some(0));
+            return Ok(Some(1));
         }
         let Some(positions) = self.ports.stores.positions(id, stores)? else { return Ok(None) };
         let decoded = positions.iter().flatten().map(|position| Position::decode(id, position));
         let positions = decoded.collect::<Result<Vec<_>>>()?;
         let offsets = positions.iter().map(|position| reached(position.changelog_offset)).sum();
-        Ok((!positions.is_empty()).then_some(offsets))
+        Ok((offsets > 0).then_some(offsets))
     }
 
     /// The state of a task lies here, at a checkpoint.
@@ -83,14 +103,9 @@ impl Instance {
     /// The state of a task lies here, each of these stores up to that offset of its changelog.
     pub(super) fn note_offsets(&self, id: TaskId, plan: &Plan, offsets: impl Iterator<Item = (usize, Option<i64>)>) {
         let Some(state_on_disk) = &self.config.state_on_disk else { return };
-        let of_disk: Vec<u64> = offsets
-            .filter(|(store, _)| plan.stores.get(*store).is_some_and(is_on_disk))
-            .map(|(_, changelog_offset)| reached(changelog_offset))
-            .collect();
-        if !of_disk.is_empty() {
-            let source = TopicPartition::new(plan.source.clone(), id.partition);
-            state_on_disk.set(source, of_disk.into_iter().sum());
-        }
+        let of_disk = offsets.filter(|(store, _)| plan.stores.get(*store).is_some_and(is_on_disk));
+        let offsets = of_disk.map(|(_, changelog_offset)| reached(changelog_offset)).sum();
+        state_on_disk.set(TopicPartition::new(plan.source.clone(), id.partition), offsets);
     }
 }
 

@@ -57,6 +57,8 @@ pub struct Instance {
     pub(super) changelog_memory: BTreeMap<Arc<str>, Duration>,
     /// The topology that the group's instances agree on.
     pub(super) agreement: TopologyAgreement,
+    /// Until when tasks wait for instances that have their state on disk.
+    pub(super) grace_ends: Duration,
     /// The source topics, as they were last seen.
     pub(super) sources: SourceTopics,
     /// The parts of the topology that are paused.
@@ -126,7 +128,7 @@ impl Instance {
         let sources = SourceTopics::of(&*ports.admin, &plans)?;
         let task_locks = TaskLocks::default();
         let pauses = Pauses::new(&config, metrics.clone(), &plans);
-        let instance = Instance {
+        let mut instance = Instance {
             config,
             plans,
             ports,
@@ -134,6 +136,7 @@ impl Instance {
             queries: LiveQueries::default(),
             changelog_memory,
             agreement,
+            grace_ends: Duration::ZERO,
             sources,
             pauses,
             unconfirmed_losses: UnconfirmedLosses::default(),
@@ -148,7 +151,7 @@ impl Instance {
             renewals: AtomicU64::new(0),
             failure: Mutex::new(None),
         };
-        instance.note_disk();
+        instance.grace_ends = instance.note_disk();
         Ok(Arc::new(instance))
     }
 

@@ -1,10 +1,12 @@
 //! The task assignment: which member of the group gets which partition, and the task that reads it.
 //! The leader of the group decides it for all.
 //!
-//! As Kafka Streams does since KIP-441, it prefers members on whose disk a task's state lies, the
-//! most caught-up copy first, while all members have the same number of partitions, give or take
-//! one. What a member owns it keeps within that number. It is a pure function: the same members
-//! with the same claims get the same assignment, in whatever order they are listed.
+//! As Kafka Streams does since KIP-441, it prefers instances on whose disk a task's state lies,
+//! while all members have the same number of partitions, give or take one. An owner keeps a task
+//! whose state its instance has. A task whose owner does not have its state goes to an instance
+//! that has it, so that nobody restores what is there already; tasks without state make room for
+//! that. It is a pure function: the same members with the same claims get the same assignment, in
+//! whatever order they are listed.
 //!
 //! The assignment is the goal of a rebalance. A partition that goes from one member to another is
 //! first revoked from its owner (KIP-429), which the group's protocol sees to.
@@ -42,23 +44,27 @@ pub fn assign_tasks(members: &[JoinedMember], partitions: &BTreeSet<TopicPartiti
         return Vec::new();
     }
     let mut assignment = Assignment::new(members, partitions);
-    assignment.keep_owned(partitions);
-    assignment.add_by_state(partitions);
-    assignment.add_rest(partitions);
+    assignment.keep_state();
+    assignment.add_by_state();
+    assignment.keep_rest();
+    assignment.add_rest();
     assignment.of_members
 }
 
 /// An assignment in the making.
 struct Assignment<'m> {
     members: &'m [JoinedMember],
+    partitions: &'m BTreeSet<TopicPartition>,
     of_members: Vec<BTreeSet<TopicPartition>>,
     assigned: BTreeSet<TopicPartition>,
     /// Partitions that every member may have.
     least: usize,
     /// Members that may have one more.
     extra: usize,
+    /// The partitions that each member has and may keep.
+    owned: Vec<Vec<&'m TopicPartition>>,
     /// The copies of a task's state: the most caught-up one first.
-    copies: BTreeMap<TopicPartition, Vec<Copy<'m>>>,
+    copies: BTreeMap<&'m TopicPartition, Vec<Copy<'m>>>,
 }
 
 /// A task's state on the disk of an instance.
@@ -69,27 +75,16 @@ struct Copy<'m> {
 }
 
 impl<'m> Assignment<'m> {
-    fn new(members: &'m [JoinedMember], partitions: &BTreeSet<TopicPartition>) -> Assignment<'m> {
-        let mut copies: BTreeMap<TopicPartition, BTreeMap<&str, u64>> = BTreeMap::new();
-        for member in members {
-            for (partition, offsets) in &member.data.on_disk {
-                let copy = copies.entry(partition.clone()).or_default().entry(&member.data.instance).or_default();
-                *copy = (*copy).max(*offsets);
-            }
-        }
-        let sorted = |copies: BTreeMap<&'m str, u64>| {
-            let copy = |(instance, offsets)| Copy { offsets: Reverse(offsets), instance };
-            let mut copies: Vec<Copy<'m>> = copies.into_iter().map(copy).collect();
-            copies.sort_unstable();
-            copies
-        };
+    fn new(members: &'m [JoinedMember], partitions: &'m BTreeSet<TopicPartition>) -> Assignment<'m> {
         Assignment {
             members,
+            partitions,
             of_members: vec![BTreeSet::new(); members.len()],
             assigned: BTreeSet::new(),
             least: partitions.len() / members.len(),
             extra: partitions.len() % members.len(),
-            copies: copies.into_iter().map(|(partition, copies)| (partition, sorted(copies))).collect(),
+            owned: owned(members, partitions),
+            copies: copies(members, partitions),
         }
     }
 
@@ -107,65 +102,92 @@ impl<'m> Assignment<'m> {
     }
 
     /// Of several members the one that is to have the next partition of a topic: the least loaded.
-    fn least_loaded(&self, members: impl Iterator<Item = usize>, topic: &str) -> Option<usize> {
+    fn least_loaded(&self, is_candidate: impl Fn(usize) -> bool, topic: &str) -> Option<usize> {
         let load = |member: &usize| {
             let of_member = &self.of_members[*member];
             let of_topic = of_member.iter().filter(|partition| *partition.topic == *topic).count();
             (of_member.len(), of_topic, &self.members[*member].id)
         };
-        members.filter(|member| self.members[*member].topics.contains(topic)).min_by_key(load)
+        let members = (0..self.members.len()).filter(|member| self.members[*member].topics.contains(topic));
+        members.filter(|member| is_candidate(*member)).min_by_key(load)
     }
 
-    /// In which order an owner lets go of partitions, the greatest first: of what an instance that
-    /// is to get more has a copy of, then of what has no state, and last of state that somebody
-    /// would have to restore.
-    fn keep_rank(&self, owner: &JoinedMember, partition: &TopicPartition, short: &BTreeSet<&str>) -> (u8, u64) {
-        let copies = self.copies.get(partition).map_or(&[][..], Vec::as_slice);
-        let is_taker = |copy: &&Copy<'_>| copy.instance != owner.data.instance && short.contains(copy.instance);
-        match copies.iter().find(is_taker) {
-            Some(other) => (2, other.offsets.0),
-            None if copies.is_empty() => (1, 0),
-            None => (0, 0),
-        }
+    fn copies_of(&self, partition: &TopicPartition) -> &[Copy<'m>] {
+        self.copies.get(partition).map_or(&[], Vec::as_slice)
     }
 
-    /// The instances whose members own less than their share.
-    fn short_instances(&self, owned: &[(usize, Vec<&TopicPartition>)]) -> BTreeSet<&'m str> {
-        let mut missing: BTreeMap<&str, usize> = BTreeMap::new();
+    /// The instances that have the state of a task: at least nine tenths of what the most caught-up
+    /// copy has.
+    fn holders(&self, partition: &TopicPartition) -> impl Iterator<Item = &'m str> {
+        let copies = self.copies_of(partition);
+        let most = copies.first().map_or(0, |copy| copy.offsets.0);
+        copies.iter().filter(move |copy| copy.offsets.0 >= most - most / 10).map(|copy| copy.instance)
+    }
+
+    fn has_state(&self, member: usize, partition: &TopicPartition) -> bool {
+        self.holders(partition).any(|instance| *instance == *self.members[member].data.instance)
+    }
+
+    /// Each member keeps tasks whose state its instance has, up to its share. One that has more
+    /// than its share has to let go of some: of those whose state other instances have as well,
+    /// down to an even share of all tasks with state.
+    ///
+    /// An assignment that is within the shares is kept, so a group comes to rest: what it has put
+    /// where the state is stays there.
+    fn keep_state(&mut self) {
+        let even_share = self.copies.len().div_ceil(self.members.len());
         let share = self.least + usize::from(self.extra > 0);
-        for (owner, owned) in owned {
-            *missing.entry(&self.members[*owner].data.instance).or_default() += share.saturating_sub(owned.len());
-        }
-        missing.into_iter().filter(|(_, missing)| *missing > 0).map(|(instance, _)| instance).collect()
-    }
-
-    /// Each member keeps what it owns, up to its share.
-    fn keep_owned(&mut self, partitions: &BTreeSet<TopicPartition>) {
-        let mut owners: BTreeMap<&TopicPartition, (i32, Reverse<&str>, usize)> = BTreeMap::new();
-        for (index, member) in self.members.iter().enumerate() {
-            let is_valid = |partition: &&TopicPartition| {
-                partitions.contains(*partition) && member.topics.contains(&*partition.topic)
-            };
-            for partition in member.owned.iter().filter(is_valid) {
-                // Of two that claim it, the one that was assigned it last.
-                let claim = (member.generation, Reverse(&*member.id), index);
-                let owner = owners.entry(partition).or_insert(claim);
-                *owner = (*owner).max(claim);
+        let mut owners: Vec<(usize, Vec<(bool, &'m TopicPartition)>)> = (0..self.members.len())
+            .map(|owner| {
+                let instance = &*self.members[owner].data.instance;
+                let is_elsewhere = |partition| self.holders(partition).any(|holder| holder != instance);
+                let with_state = self.owned[owner].iter().filter(|partition| self.has_state(owner, partition));
+                let mut keep: Vec<_> = with_state.map(|partition| (is_elsewhere(partition), *partition)).collect();
+                keep.sort_unstable();
+                (owner, keep)
+            })
+            .collect();
+        // Who could let go of something that another instance has comes last, and so has to.
+        owners.sort_unstable_by_key(|(owner, keep)| {
+            let can_let_go = keep.iter().any(|(is_elsewhere, _)| *is_elsewhere);
+            (Reverse(keep.len()), can_let_go, &self.members[*owner].id)
+        });
+        for (owner, keep) in owners {
+            let is_over = self.owned[owner].len() > share;
+            for (is_elsewhere, partition) in keep {
+                let is_let_go = is_over && is_elsewhere && self.of_members[owner].len() >= even_share;
+                if !is_let_go && self.has_room(owner) {
+                    self.assign(owner, partition);
+                }
             }
         }
-        let mut owned: Vec<(usize, Vec<&TopicPartition>)> = (0..self.members.len()).map(|at| (at, vec![])).collect();
-        owners.into_iter().for_each(|(partition, (.., owner))| owned[owner].1.push(partition));
-        let short = self.short_instances(&owned);
-        // Who could let go of something at no cost comes last, and so has to.
-        let is_cheap =
-            |owner: usize, partition: &TopicPartition| self.keep_rank(&self.members[owner], partition, &short).0 > 1;
-        owned.sort_by_cached_key(|(owner, owned)| {
-            let is_any_cheap = owned.iter().any(|partition| is_cheap(*owner, partition));
-            (Reverse(owned.len()), is_any_cheap, &self.members[*owner].id)
-        });
-        for (owner, mut owned) in owned {
-            owned.sort_by_key(|partition| (self.keep_rank(&self.members[owner], partition, &short), *partition));
-            for partition in owned {
+    }
+
+    /// A task that nobody keeps goes to an instance that has its state, where one has room. A task
+    /// with few copies chooses before one with many.
+    fn add_by_state(&mut self) {
+        let mut free: Vec<(usize, &'m TopicPartition)> = (self.copies.keys())
+            .filter(|partition| !self.assigned.contains(**partition))
+            .map(|partition| (self.holders(partition).count(), *partition))
+            .collect();
+        free.sort_unstable();
+        for (_, partition) in free {
+            let is_holder = |member: usize| self.has_room(member) && self.has_state(member, partition);
+            if let Some(member) = self.least_loaded(is_holder, &partition.topic) {
+                self.assign(member, partition);
+            }
+        }
+    }
+
+    /// Each member keeps what else it owns, up to its share: first tasks with state.
+    fn keep_rest(&mut self) {
+        let mut owners: Vec<usize> = (0..self.members.len()).collect();
+        owners.sort_unstable_by_key(|owner| (Reverse(self.owned[*owner].len()), &self.members[*owner].id));
+        for owner in owners {
+            let rest = self.owned[owner].iter().filter(|partition| !self.assigned.contains(**partition));
+            let mut rest: Vec<&'m TopicPartition> = rest.copied().collect();
+            rest.sort_unstable_by_key(|partition| (self.copies_of(partition).is_empty(), *partition));
+            for partition in rest {
                 if self.has_room(owner) {
                     self.assign(owner, partition);
                 }
@@ -173,36 +195,60 @@ impl<'m> Assignment<'m> {
         }
     }
 
-    /// A partition that nobody keeps goes to an instance that has its state, where one has room. A
-    /// task with few copies chooses before one with many.
-    fn add_by_state(&mut self, partitions: &BTreeSet<TopicPartition>) {
-        let free = partitions.difference(&self.assigned).filter_map(|partition| {
-            let copies = self.copies.get(partition)?;
-            Some((copies.len(), partition.clone(), copies.clone()))
-        });
-        let mut free: Vec<_> = free.collect();
-        free.sort_unstable();
-        for (_, partition, copies) in free {
-            let of_copy = |copy: &Copy<'_>| {
-                let is_there = |member: &usize| self.members[*member].data.instance == copy.instance;
-                let members = (0..self.members.len()).filter(is_there).filter(|member| self.has_room(*member));
-                self.least_loaded(members, &partition.topic)
-            };
-            if let Some(member) = copies.iter().find_map(of_copy) {
-                self.assign(member, &partition);
-            }
-        }
-    }
-
-    /// The rest goes to those that have the least.
-    fn add_rest(&mut self, partitions: &BTreeSet<TopicPartition>) {
-        let rest: Vec<TopicPartition> = partitions.difference(&self.assigned).cloned().collect();
+    /// The rest goes to those that have some of the state, and then to those that have the least.
+    fn add_rest(&mut self) {
+        let partitions = self.partitions.iter();
+        let rest: Vec<&'m TopicPartition> =
+            partitions.filter(|partition| !self.assigned.contains(*partition)).collect();
         for partition in rest {
-            if let Some(member) = self.least_loaded(0..self.members.len(), &partition.topic) {
-                self.assign(member, &partition);
+            let of_copy = |copy: &Copy<'_>| {
+                let is_there = |member: usize| *self.members[member].data.instance == *copy.instance;
+                self.least_loaded(|member| self.has_room(member) && is_there(member), &partition.topic)
+            };
+            let holder = self.copies_of(partition).iter().find_map(of_copy);
+            if let Some(member) = holder.or_else(|| self.least_loaded(|_| true, &partition.topic)) {
+                self.assign(member, partition);
             }
         }
     }
+}
+
+/// The partitions that each member has and may keep: of two that claim a partition the one keeps it
+/// that was assigned it last.
+fn owned<'m>(members: &[JoinedMember], partitions: &'m BTreeSet<TopicPartition>) -> Vec<Vec<&'m TopicPartition>> {
+    let mut owned = vec![Vec::new(); members.len()];
+    for partition in partitions {
+        let claims = members
+            .iter()
+            .enumerate()
+            .filter(|(_, member)| member.owned.contains(partition) && member.topics.contains(&*partition.topic));
+        if let Some((owner, _)) = claims.max_by_key(|(_, member)| (member.generation, Reverse(&member.id))) {
+            owned[owner].push(partition);
+        }
+    }
+    owned
+}
+
+/// The copies of each task's state, the most caught-up one first.
+fn copies<'m>(
+    members: &'m [JoinedMember],
+    partitions: &'m BTreeSet<TopicPartition>,
+) -> BTreeMap<&'m TopicPartition, Vec<Copy<'m>>> {
+    let mut by_instance: BTreeMap<(&'m TopicPartition, &'m str), u64> = BTreeMap::new();
+    for member in members {
+        for (partition, offsets) in &member.data.on_disk {
+            if let Some(partition) = partitions.get(partition) {
+                let copy = by_instance.entry((partition, &member.data.instance)).or_default();
+                *copy = (*copy).max(*offsets);
+            }
+        }
+    }
+    let mut copies: BTreeMap<&TopicPartition, Vec<Copy<'_>>> = BTreeMap::new();
+    for ((partition, instance), offsets) in by_instance {
+        copies.entry(partition).or_default().push(Copy { offsets: Reverse(offsets), instance });
+    }
+    copies.values_mut().for_each(|copies| copies.sort_unstable());
+    copies
 }
 
 #[cfg(test)]

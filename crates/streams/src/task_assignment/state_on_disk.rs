@@ -19,14 +19,24 @@ impl StateOnDisk {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The state of the task that reads `source` lies here, and has reached these offsets.
+    /// The state of the task that reads `source` lies here, and has reached these offsets; with
+    /// none it has nothing in it.
     pub fn set(&self, source: TopicPartition, offsets: u64) {
-        self.lock().insert(source, offsets);
+        if offsets > 0 {
+            self.lock().insert(source, offsets);
+        } else {
+            self.remove(&source);
+        }
     }
 
     /// The state of the task that reads `source` is gone.
     pub fn remove(&self, source: &TopicPartition) {
         self.lock().remove(source);
+    }
+
+    /// The offsets that the state of the task that reads `source` has reached here.
+    pub fn get(&self, source: &TopicPartition) -> Option<u64> {
+        self.lock().get(source).copied()
     }
 
     /// All that lies here.

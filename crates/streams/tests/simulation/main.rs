@@ -43,7 +43,7 @@ fn new_seeds_lose_and_double_nothing() {
 fn first_faults() -> SimulationSettings {
     let later = [Fault::ThreadAdded, Fault::ThreadRemoved, Fault::Paused];
     let faults = Fault::ALL.into_iter().filter(|fault| !later.contains(fault)).collect();
-    SimulationSettings { faults, live_queries: false, ..SimulationSettings::default() }
+    SimulationSettings { faults, live_queries: false, state_aware: false, ..SimulationSettings::default() }
 }
 
 /// Each of these has failed once, all but three by a fault of the simulation itself.

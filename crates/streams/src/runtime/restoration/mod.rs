@@ -12,4 +12,6 @@ mod task_restoration;
 pub(super) use changelog_follower::{ChangelogFollower, RestoreProgress, checksum_of};
 pub(super) use restore::restoration_job;
 pub(super) use stores::{Holder, check_position, find_store_position, open_stores};
-pub(super) use task_restoration::{PendingRestoration, RestorationResult, RestoredTask, TaskRestoration};
+pub(super) use task_restoration::{
+    PendingRestoration, RestorationOutcome, RestorationResult, RestoredTask, TaskRestoration,
+};

@@ -2,13 +2,16 @@
 //! stores are opened and brought to just that checkpoint.
 
 use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use super::super::executor::Job;
 use super::super::log_loss::LogLoss;
 use super::super::task_locks::TaskLock;
 use super::restore_store::{BATCH_BYTES, POLL, restore_store};
 use super::stores::{Holder, check_position, find_store_position, open_stores};
-use super::task_restoration::{PendingRestoration, RestorationResult, RestoredTask, TaskRestoration};
+use super::task_restoration::{
+    PendingRestoration, RestorationOutcome, RestorationResult, RestoredTask, TaskRestoration,
+};
 use crate::error::{Error, Result};
 use crate::planted::PlantedBug;
 use crate::ports::{Committed, PartitionStart, TaskStore};
@@ -46,7 +49,7 @@ enum Gap {
 }
 
 impl TaskRestoration {
-    fn run(&self, rebuild: bool) -> Result<RestoredTask> {
+    fn run(&self, rebuild: bool) -> Result<RestorationOutcome> {
         let admin = &self.instance.ports.admin;
         let agreement = &self.instance.agreement;
         // It may have stood in the queue for long.
@@ -66,6 +69,9 @@ impl TaskRestoration {
         // So that whoever takes the task from this thread finds its open transaction, also where
         // this thread dies before the first record of the task is committed.
         let has_other_owner = metadata.is_some_and(|metadata| TaskOwner::find(metadata) != Some(owner));
+        if let Some(until) = self.awaits_state(committed.as_ref(), rebuild) {
+            return Ok(RestorationOutcome::Postponed { until });
+        }
         let restored = self.restore(committed.as_ref(), rebuild);
         let (db, checkpoint) = restored.map_err(|error| self.look_again(committed.as_ref(), error))?;
         // What was skipped or taken over is committed, so that the next start need not be told
@@ -74,11 +80,19 @@ impl TaskRestoration {
             && committed.as_ref().map(|committed| committed.offset) != Some(checkpoint.next_offset);
         let has_empty_metadata = !self.plan.stores.is_empty() && metadata == Some("");
         self.instance.unconfirmed_losses.forget(self.id);
-        Ok(RestoredTask {
+        Ok(RestorationOutcome::Restored(RestoredTask {
             db,
             checkpoint,
             is_uncommitted: lacks_stamp || lacks_topic_id || has_other_owner || is_moved || has_empty_metadata,
-        })
+        }))
+    }
+
+    /// Until when the task waits for an instance that has its state. One that is to be rebuilt, or
+    /// whose commit cannot be read, does not wait.
+    fn awaits_state(&self, committed: Option<&Committed>, rebuild: bool) -> Option<Duration> {
+        let Committed { offset, metadata } = committed.filter(|_| !rebuild)?;
+        let checkpoint = decode_metadata(*offset, metadata, &self.plan.store_names()).ok()??;
+        self.instance.awaits_state(self.id, &self.plan, &checkpoint)
     }
 
     /// The error of a restoration by this commit, after another look at the commit where the error

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
+use std::time::Duration;
 
 use super::super::instance::Instance;
 use super::super::log_loss::LogLoss;
@@ -13,11 +14,22 @@ use crate::record::{TaskId, TopicPartition};
 use crate::store::checkpoint::Checkpoint;
 use crate::task::Plan;
 
-/// A task that was restored, or the error that prevented it. Fields are dropped in their order: the
-/// store before the ownership.
+/// The outcome of a restoration, or the error that prevented it. Fields are dropped in their order:
+/// the store before the ownership.
 pub(in crate::runtime) struct RestorationResult {
-    pub result: Result<RestoredTask>,
+    pub result: Result<RestorationOutcome>,
     pub lock: TaskLock,
+}
+
+/// The outcome of a restoration that has not failed.
+pub(in crate::runtime) enum RestorationOutcome {
+    /// The task can run.
+    Restored(RestoredTask),
+    /// Nothing was done: the task's state may be on the disk of an instance that is about to join.
+    Postponed {
+        /// It is restored at this time, if nobody has joined who takes it.
+        until: Duration,
+    },
 }
 
 /// The stores and the checkpoint of a task that was restored.

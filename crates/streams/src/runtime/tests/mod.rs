@@ -12,6 +12,7 @@ mod ports;
 mod producer;
 mod queries;
 mod renewals;
+mod restore_grace;
 mod standbys;
 mod states;
 mod takeover;

@@ -378,6 +378,14 @@ impl StoreEngine for MeddledStores {
     fn idle_time(&self, task: TaskId) -> Result<Option<Duration>> {
         self.inner.idle_time(task)
     }
+
+    fn positions(&self, task: TaskId, stores: &[&str]) -> Result<Option<Vec<Option<Vec<u8>>>>> {
+        if self.inner.idle_time(task)?.is_none() {
+            return Ok(None);
+        }
+        let db = self.inner.open(task, stores)?;
+        (0..stores.len()).map(|store| db.position(store)).collect::<Result<Vec<_>>>().map(Some)
+    }
 }
 
 impl TaskStore for MeddledStore {

@@ -312,6 +312,19 @@ impl AssignedTask {
         Ok(wait)
     }
 
+    /// Its restoration has done nothing, and is begun again at this time.
+    ///
+    /// # Errors
+    /// [`Error::Bug`] where it was not being restored.
+    pub fn postpone_restoration(&mut self, until: Duration) -> Result<()> {
+        tracing::info!(
+            task = %self.id,
+            "the task's state is not on this instance's disk: the task waits until restore_grace is over, since an instance that has the state may be about to join"
+        );
+        self.restore_not_before(until);
+        self.close_dirty(false)
+    }
+
     /// It is not restored before this time.
     pub fn restore_not_before(&mut self, at: Duration) {
         self.next_restoration.at = at;

@@ -5,6 +5,7 @@ use super::super::commit_steps::{COMMIT_STEPS, Step};
 use super::interruption::{Interruption, Place, as_abort};
 use super::parts::Parts;
 use super::record_collector::TransactionalRecordCollector;
+use super::task_registry::note_state;
 use crate::error::{Error, Result};
 use crate::planted::PlantedBug;
 use crate::ports::{GroupMetadata, OffsetCommit};
@@ -189,6 +190,7 @@ fn write_stores(parts: &mut Parts, progress: &mut CommitInProgress) -> Result<()
             Ok(()) => {
                 let high = parts.consumer.end_offset(assigned.source());
                 assigned.report(&metrics, parts.thread, high);
+                note_state(&parts.instance, assigned);
             }
             Err(error) if error.is_fatal() => fatal = Some(error),
             Err(error) => {

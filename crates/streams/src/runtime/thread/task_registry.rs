@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::instance::Instance;
-use super::super::restoration::{RestorationResult, RestoredTask, TaskRestoration, restoration_job};
+use super::super::restoration::{
+    RestorationOutcome, RestorationResult, RestoredTask, TaskRestoration, restoration_job,
+};
 use super::assigned_task::{AssignedTask, RunningTask};
 use crate::error::{Error, Result};
 use crate::record::{Origin, TaskId, TopicPartition};
@@ -109,9 +111,7 @@ impl TaskRegistry {
 
     fn drop_tasks(&self, tasks: Vec<AssignedTask>) -> Result<()> {
         for mut assigned in tasks {
-            if let Some(task) = assigned.task() {
-                self.instance.note_checkpoint(assigned.id(), assigned.plan(), task.last_checkpoint());
-            }
+            note_state(&self.instance, &assigned);
             // Until nothing is left of it: another thread of ours may be waiting for it.
             let _lock = assigned.close()?;
             self.instance.ports.stores.drop_in_memory(assigned.id());
@@ -155,6 +155,7 @@ impl TaskRegistry {
     pub fn restore_all_again(&mut self, wait: Duration) -> Result<()> {
         let at = self.instance.now() + wait;
         for assigned in &mut self.tasks {
+            note_state(&self.instance, assigned);
             assigned.close_dirty(false)?;
             assigned.restore_not_before(at);
             assigned.report(&self.instance.metrics(), self.thread, None);
@@ -169,6 +170,7 @@ impl TaskRegistry {
     /// [`Error::Bug`]
     pub fn restore_again(&mut self, task: TaskId, is_rebuild: bool) -> Result<()> {
         let Some(assigned) = self.tasks.iter_mut().find(|assigned| assigned.id() == task) else { return Ok(()) };
+        note_state(&self.instance, assigned);
         assigned.close_dirty(is_rebuild)?;
         assigned.report(&self.instance.metrics(), self.thread, None);
         Ok(())
@@ -192,6 +194,13 @@ impl TaskRegistry {
             }
         }
         Ok(())
+    }
+}
+
+/// Notes which state of a task that runs lies on this instance's disk.
+pub(super) fn note_state(instance: &Instance, assigned: &AssignedTask) {
+    if let Some(task) = assigned.task() {
+        instance.note_checkpoint(assigned.id(), assigned.plan(), task.last_checkpoint());
     }
 }
 
@@ -221,6 +230,15 @@ fn finish_restoration(
     restored: RestorationResult,
 ) -> Result<()> {
     let RestorationResult { result, lock } = restored;
+    let result = match result {
+        Ok(RestorationOutcome::Postponed { until }) => {
+            assigned.postpone_restoration(until)?;
+            assigned.report(&instance.metrics(), thread, None);
+            return Ok(());
+        }
+        Ok(RestorationOutcome::Restored(restored)) => Ok(restored),
+        Err(error) => Err(error),
+    };
     let ready = result.and_then(|RestoredTask { db, checkpoint, is_uncommitted }| {
         let mut task = Task::new(assigned.plan().clone(), assigned.id(), db, checkpoint)?;
         if is_uncommitted {
@@ -231,8 +249,8 @@ fn finish_restoration(
     match ready {
         Ok(task) => {
             instance.queries.add_active(&task);
-            instance.note_checkpoint(assigned.id(), assigned.plan(), task.last_checkpoint());
             assigned.run(task, lock)?;
+            note_state(instance, assigned);
             assigned.report(&instance.metrics(), thread, None);
             Ok(())
         }

@@ -7,6 +7,7 @@ use super::process_state::ProcessId;
 use crate::error::Error;
 use crate::ports::GroupEvent;
 use crate::record::TopicPartition;
+use crate::task_assignment::{MemberData, StateOnDisk};
 
 /// How the client stands to the group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +40,10 @@ pub(super) struct FetchPosition {
 pub(super) struct Client {
     pub process: ProcessId,
     pub client_id: String,
+    /// The id of its application's instance.
+    pub instance_id: String,
+    /// The notes of its disk, where it tells the group's leader of them.
+    pub state_on_disk: Option<StateOnDisk>,
     /// Its `group.instance.id`, if it is a static member.
     pub instance: Option<String>,
     pub topics: Vec<String>,
@@ -64,6 +69,12 @@ pub(super) struct Client {
 }
 
 impl Client {
+    /// The data that it sends to the group's leader, as text.
+    pub fn member_data(&self) -> Option<String> {
+        let on_disk = self.state_on_disk.as_ref()?.snapshot();
+        Some(MemberData { instance: self.instance_id.clone(), on_disk }.encode())
+    }
+
     pub fn is_settled(&self) -> bool {
         self.events.is_empty() && self.unanswered.is_none()
     }

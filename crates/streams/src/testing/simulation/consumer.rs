@@ -10,7 +10,8 @@ use super::world::{Simulated, Timer, World};
 use crate::error::{Error, Result};
 use crate::ports::{Fetching, GroupEvent, GroupMetadata, Membership, PartitionStart};
 use crate::record::{Origin, RecordBatch, TopicPartition};
-use crate::topology_digest::{TopologyDigest, client_id_with};
+use crate::runtime::RuntimeConfig;
+use crate::topology_digest::client_id_with;
 
 /// Both consumer ports of a stream thread.
 #[derive(Clone)]
@@ -20,14 +21,16 @@ pub(super) struct SimulatedConsumer {
 }
 
 impl SimulatedConsumer {
-    pub fn new(sim: &Simulated, id: &str, digest: Option<&TopologyDigest>) -> SimulatedConsumer {
+    pub fn new(sim: &Simulated, id: &str, config: &RuntimeConfig) -> SimulatedConsumer {
         let mut world = sim.lock();
         let now = world.now;
         let instance = world.has_static_members.then(|| id.to_owned());
-        let client_id = digest.map_or(id.to_owned(), |digest| client_id_with(id, digest));
+        let client_id = config.digest.as_ref().map_or(id.to_owned(), |digest| client_id_with(id, digest));
         world.clients.push(Client {
             process: sim.process,
             client_id,
+            instance_id: config.instance_id.clone(),
+            state_on_disk: config.state_on_disk.clone(),
             instance,
             topics: Vec::new(),
             standing: MemberState::Outside,

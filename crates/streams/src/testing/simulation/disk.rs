@@ -76,6 +76,17 @@ impl StoreEngine for SimulatedDisk {
         let files = world.machines[self.slot].tasks.get(&task);
         Ok(files.map(|files| world.now.saturating_sub(files.written_at)))
     }
+
+    fn positions(&self, task: TaskId, stores: &[&str]) -> Result<Option<Vec<Option<Vec<u8>>>>> {
+        self.sim.call("positions")?;
+        let world = self.sim.lock();
+        let Some(files) = world.machines[self.slot].tasks.get(&task) else { return Ok(None) };
+        if files.damaged.is_some() {
+            return Err(Error::Corrupted { task, what: "a checksum of a block does not match".to_owned() });
+        }
+        let position = |store: &&str| files.content.get(*store)?.get(&[][..]).cloned();
+        Ok(Some(stores.iter().map(position).collect()))
+    }
 }
 
 impl OpenStore {

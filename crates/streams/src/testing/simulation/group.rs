@@ -1,5 +1,6 @@
 //! The simulated group coordinator: members, generations, the cooperative protocol (KIP-429) with a
-//! sticky assignment, static members (KIP-345), session and rebalance timeouts.
+//! sticky assignment or, where all members tell of their disks, by where state lies, static members
+//! (KIP-345), session and rebalance timeouts.
 //!
 //! JoinGroup and SyncGroup are one exchange here, since nothing of an application lies between
 //! them.
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use crate::ports::GroupMember;
 use crate::record::TopicPartition;
+use crate::task_assignment::{JoinedMember, MemberData, assign_tasks};
 
 /// A member, as the coordinator knows it.
 #[derive(Clone, Debug)]
@@ -19,6 +21,10 @@ pub(super) struct Member {
     topics: Vec<String>,
     /// The partitions that it had when it joined last.
     owned: BTreeSet<TopicPartition>,
+    /// The generation in which it was assigned them; -1 where it is not known.
+    generation: i32,
+    /// Data for the group's leader, as text.
+    data: Option<String>,
     pub assigned: BTreeSet<TopicPartition>,
     /// It has joined the round that is under way, or the last one.
     has_joined: bool,
@@ -38,7 +44,7 @@ pub(super) enum Heartbeat {
 }
 
 /// A request to join the group.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Join<'a> {
     /// The member's id, where it has one.
     pub member: Option<&'a str>,
@@ -48,6 +54,10 @@ pub(super) struct Join<'a> {
     pub topics: &'a [String],
     /// The partitions that it has.
     pub owned: &'a BTreeSet<TopicPartition>,
+    /// The generation in which it was assigned them; -1 where it is not known.
+    pub generation: i32,
+    /// Data for the group's leader, as text.
+    pub data: Option<String>,
 }
 
 /// The coordinator of the one group.
@@ -102,6 +112,8 @@ impl GroupCoordinator {
             instance: join.instance.map(str::to_owned),
             topics: join.topics.to_vec(),
             owned: join.owned.clone(),
+            generation: join.generation,
+            data: join.data,
             assigned: known.map(|member| member.assigned).unwrap_or_default(),
             has_joined: true,
             last_heard: now,
@@ -213,8 +225,36 @@ impl GroupCoordinator {
         true
     }
 
-    /// The sticky assignment. What a member has above its quota goes to nobody in this round: the
-    /// member is to let go of it first, and joins again then.
+    /// The members, as the leader sees them, where all of them tell of their disks.
+    fn state_aware_members(&self) -> Option<Vec<JoinedMember>> {
+        let joined = |(id, member): (&String, &Member)| {
+            let data = member.data.as_ref()?;
+            Some(JoinedMember {
+                id: id.clone(),
+                data: MemberData::decode(data).unwrap_or_default(),
+                topics: member.topics.iter().cloned().collect(),
+                owned: member.owned.clone(),
+                generation: member.generation,
+            })
+        };
+        self.members.iter().map(joined).collect()
+    }
+
+    /// The assignment by where state lies. What another member has, or believes to have, goes to
+    /// nobody in this round.
+    fn assign_by_state(&mut self, joined: &[JoinedMember], all: &BTreeSet<TopicPartition>) {
+        for (at, goal) in assign_tasks(joined, all).into_iter().enumerate() {
+            let others = || joined.iter().enumerate().filter(|(other, _)| *other != at);
+            let is_free = |partition: &TopicPartition| !others().any(|(_, other)| other.owned.contains(partition));
+            let assigned = goal.into_iter().filter(is_free).collect();
+            if let Some(member) = self.members.get_mut(&joined[at].id) {
+                member.assigned = assigned;
+            }
+        }
+    }
+
+    /// Assigns by where state lies, or by the sticky assignment: what a member has above its quota
+    /// goes to nobody in this round then. The member is to let go of it first, and joins again.
     fn assign(&mut self, counts: &BTreeMap<String, i32>) {
         let topics: BTreeSet<&String> = self.members.values().flat_map(|member| &member.topics).collect();
         let all: Vec<TopicPartition> = topics
@@ -226,6 +266,9 @@ impl GroupCoordinator {
             .collect();
         if self.members.is_empty() {
             return;
+        }
+        if let Some(joined) = self.state_aware_members() {
+            return self.assign_by_state(&joined, &all.into_iter().collect());
         }
         let (members, partitions) = (self.members.len(), all.len());
         let most = quota(partitions, members);

@@ -96,6 +96,8 @@ impl World {
             instance: client.instance.as_deref(),
             topics: &client.topics,
             owned: &client.owned,
+            generation: client.generation,
+            data: client.member_data(),
         };
         match self.group.join(join, now, rebalance) {
             Ok(member) => {

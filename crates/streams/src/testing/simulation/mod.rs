@@ -315,6 +315,7 @@ impl Simulation {
                 .any(|kind| kind == Fault::Paused)
                 .then_some(pauses::CONTROL_INTERVAL),
             has_static_members: world.has_static_members,
+            restore_grace: world.restore_grace,
             digest: Some(TopologyDigest::of(&[("graph", "of this simulation".to_owned())])),
             ..RuntimeConfig::default()
         };

@@ -16,6 +16,7 @@ use crate::runtime::{
     Executor, Instance, InstancePorts, Job, RunStatus, RuntimeConfig, StandbyThread, Step, StepObserver, StreamThread,
     ThreadPorts, transactional_id,
 };
+use crate::task_assignment::StateOnDisk;
 use crate::topology::Topology;
 
 /// Makes the topology of each process that starts.
@@ -132,8 +133,10 @@ pub(super) fn run_process(sim: &Simulated, slot: usize, setup: &Placement, topol
         executor: Arc::new(SimulatedExecutor(sim.clone())),
         observer: Arc::new(Steps(sim.clone())),
     };
+    let state_on_disk = sim.lock().is_state_aware.then(StateOnDisk::default);
+    let config = RuntimeConfig { state_on_disk, ..setup.config.clone() };
     let instance = loop {
-        match Instance::new(&topology(), setup.config.clone(), setup.threads, ports.clone()) {
+        match Instance::new(&topology(), config.clone(), setup.threads, ports.clone()) {
             Ok(instance) => break instance,
             Err(Error::Retry(_)) if sim.lock().processes[sim.process].is_alive => sim.sleep(Duration::from_secs(1)),
             Err(error) => return end(sim, Err(error)),
@@ -147,7 +150,7 @@ pub(super) fn run_process(sim: &Simulated, slot: usize, setup: &Placement, topol
             instance.stop();
         }
     }
-    start_threads(sim, &instance, &setup.config);
+    start_threads(sim, &instance, &config);
     if instance.has_standbys() {
         let (standby_sim, instance) = (sim.clone(), instance.clone());
         sim.spawn("standby thread".to_owned(), move || {
@@ -168,7 +171,7 @@ pub(super) fn run_process(sim: &Simulated, slot: usize, setup: &Placement, topol
         if !instance.are_threads_requested() || sim.lock().processes[process].error.is_some() {
             break;
         }
-        start_threads(sim, &instance, &setup.config);
+        start_threads(sim, &instance, &config);
     }
     instance.stop();
     // The other threads have a while to commit and leave.
@@ -205,7 +208,7 @@ fn run_thread(sim: &Simulated, instance: &Arc<Instance>, config: &RuntimeConfig,
     while is_to_run() && sim.lock().processes[sim.process].is_alive {
         let id = transactional_id(&config.application_id, &config.instance_id, index);
         let renewal = instance.renewals();
-        let consumer = SimulatedConsumer::new(sim, &id, config.digest.as_ref());
+        let consumer = SimulatedConsumer::new(sim, &id, config);
         let ports = ThreadPorts {
             membership: Box::new(consumer.clone()),
             fetching: Box::new(consumer.clone()),

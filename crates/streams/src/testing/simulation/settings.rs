@@ -30,6 +30,9 @@ pub struct SimulationSettings {
     /// Whether the stores of all instances are read while they run, and what is shown compared with
     /// the commits. Half of the seeds read standbys as well, and take another course with it.
     pub live_queries: bool,
+    /// Whether half of the seeds assign tasks by where their state lies, and take another course
+    /// with it; the others use the sticky assignor.
+    pub state_aware: bool,
     /// Kinds of faults that a seed may switch on.
     pub faults: Vec<Fault>,
 }
@@ -48,6 +51,7 @@ impl Default for SimulationSettings {
             rebalance_timeout: Duration::from_secs(30),
             transaction_timeout: Duration::from_secs(10),
             live_queries: true,
+            state_aware: true,
             faults: Fault::ALL.to_vec(),
         }
     }

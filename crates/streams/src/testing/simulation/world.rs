@@ -85,6 +85,10 @@ pub(super) struct World {
     pub group: GroupCoordinator,
     /// Whether the consumers have a `group.instance.id`.
     pub has_static_members: bool,
+    /// Whether members tell the group's leader which tasks' state lies on their disks.
+    pub is_state_aware: bool,
+    /// How long an instance that has just started waits for others that may have state.
+    pub restore_grace: Duration,
     pub clients: Vec<Client>,
     pub producers: Vec<ProducerClient>,
     pub machines: Vec<Machine>,
@@ -122,8 +126,13 @@ pub(super) struct Simulated {
 
 impl World {
     pub fn new(settings: SimulationSettings, seed: u64, faults: Faults, is_traced: bool) -> World {
+        let mut random = Rng::with_seed(seed ^ 0x57a7_ea3a);
+        let is_state_aware = settings.state_aware && random.bool();
+        let restore_grace = Duration::from_secs([0, 3, 20][random.usize(0..3)]);
         World {
             settings,
+            is_state_aware,
+            restore_grace,
             now: Duration::from_secs(1),
             changes: 0,
             wakes: BTreeMap::new(),
