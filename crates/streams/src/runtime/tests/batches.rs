@@ -139,3 +139,18 @@ fn the_cause_of_a_failed_transaction_is_looked_for_among_its_deliveries() {
     world.assert_exactly_once(12);
     assert_eq!(world.broker.read("bad", 0), []);
 }
+
+#[test]
+fn a_batch_that_outlasts_the_commit_interval_is_committed_in_parts() {
+    let world = World::new();
+    // The clock goes on by a millisecond whenever it is asked, so each look finds the interval
+    // over.
+    let world = World { config: RuntimeConfig { commit_interval: Duration::ZERO, ..world.config.clone() }, ..world };
+    publish(&world, &lines(960, 3));
+    let mut running = world.start_all();
+    running.finish();
+    let commits = running.instance.metrics().threads()[&0].snapshot().commits;
+    assert!(commits >= (320 + 960) / 16, "{commits} commits of 320 lines and their 960 words");
+    running.stop();
+    world.assert_exactly_once(960);
+}

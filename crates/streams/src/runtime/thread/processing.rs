@@ -12,9 +12,13 @@ use crate::record::RecordBatch;
 /// Deliveries and memory are looked at each time that so many records or bytes were processed.
 const SERVE_RECORDS: u64 = 64;
 const SERVE_BYTES: usize = 256 << 10;
+/// The time is looked at each time that so many records were processed.
+const LOOK_RECORDS: u64 = 16;
 
 /// Passes the records of a batch through their tasks, and the tasks on to the ends that it reached.
-/// Commits in between where uncommitted state takes too much memory.
+/// Commits in between where uncommitted state takes too much memory, and where the commit interval
+/// is over: a batch of slow records would outlast its transaction, and so come to nothing each time
+/// that it is processed again.
 ///
 /// # Errors
 /// The transaction cannot go on.
@@ -57,10 +61,17 @@ fn process_records(parts: &mut Parts, batch: &RecordBatch) -> Result<(), Interru
                 commit(parts)?;
             }
         }
+        if count.is_multiple_of(LOOK_RECORDS) && is_commit_overdue(parts) {
+            commit(parts)?;
+        }
     }
     parts.metrics().processed(count, bytes as u64);
     parts.producer.serve(Duration::ZERO)?;
     Ok(())
+}
+
+fn is_commit_overdue(parts: &Parts) -> bool {
+    parts.instance.now() > parts.timers.next_commit(parts.instance.config.commit_interval)
 }
 
 /// All records of the batch are processed, so that nothing is buffered below the ends that it
