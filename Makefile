@@ -8,7 +8,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 PREFIX ?= /usr/local
 
-.PHONY: help run test unit model servers faults chaos simulate planted-bugs bench build install clean packages
+.PHONY: help run test unit model servers faults chaos bounds simulate planted-bugs bench build install clean packages
 
 help: ## this list
 	@echo "helixstream: a Kafka Streams-style stream processor, and HelixAgent's memory topology on it"
@@ -41,6 +41,9 @@ faults: ## the whole fault matrix on a real broker, under an hour; writes docs/f
 
 chaos: ## three brokers and three instances under random faults; ROUNDS=1000 SEED=n
 	@exec setpriv --pdeathsig TERM scripts/chaos
+
+bounds: ## 10 million events within memory, and what is hot beside the rest; N=events M=memories
+	@exec setpriv --pdeathsig TERM scripts/bounds
 
 simulate: ## the engine under simulated faults; SEEDS=100000 or HOURS=8
 	@exec scripts/simulate

@@ -63,7 +63,7 @@ fn events_dated_1970_and_2262() {
 const LIMIT: usize = 8 << 20;
 
 /// An event of exactly so many bytes: a text with everything that needs an escape.
-fn event_of(bytes: usize, id: &str, counter: u32) -> Record {
+pub fn event_of(bytes: usize, id: &str, counter: u32) -> Record {
     let event = |filler: &str| {
         let text = format!("\u{fc}\u{1f375}\\ \"\n{filler}");
         json!({"event_id": id, "event_type": "memory.updated", "memory_id": "large", "timestamp": "2026-01-01T00:00:00Z",

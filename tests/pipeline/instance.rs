@@ -109,6 +109,11 @@ impl Instance {
         self.helix.stderr()
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.helix.pid()
+    }
+
     /// Whether it still runs.
     pub fn is_running(&mut self) -> bool {
         self.helix.is_running()

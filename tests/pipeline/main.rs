@@ -11,6 +11,7 @@ mod apart;
 mod audit;
 mod bad;
 mod before;
+mod bounds;
 mod broker;
 mod changed;
 mod chaos;

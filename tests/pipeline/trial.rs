@@ -44,7 +44,12 @@ impl Trial {
 
     /// The same, on a broker of its own.
     pub fn on_broker(stem: &str, broker: Arc<Broker>) -> Trial {
-        Trial::make(stem, &[], Some(broker), |_| {})
+        Trial::on_broker_with(stem, &[], broker)
+    }
+
+    /// The same, with settings.
+    pub fn on_broker_with(stem: &str, settings: &[&str], broker: Arc<Broker>) -> Trial {
+        Trial::make(stem, settings, Some(broker), |_| {})
     }
 
     /// The same, and every command of helixstream connects in this way.

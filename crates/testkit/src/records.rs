@@ -156,10 +156,24 @@ pub fn read_uncommitted(broker: &Broker, topic: &str) -> Vec<Record> {
     read_topic(broker, topic, "read_uncommitted")
 }
 
+/// The committed records of a topic that are to be kept, by partition, then offset: for a topic of
+/// which not all fits into memory.
+pub fn read_committed_where(broker: &Broker, topic: &str, keep: impl Fn(&Record) -> bool) -> Vec<Record> {
+    read_where(broker, topic, "read_committed", keep)
+}
+
 fn read_topic(broker: &Broker, topic: &str, isolation: &str) -> Vec<Record> {
+    read_where(broker, topic, isolation, |_| true)
+}
+
+fn read_where(broker: &Broker, topic: &str, isolation: &str, keep: impl Fn(&Record) -> bool) -> Vec<Record> {
     let (consumer, count) = reader(broker, topic, isolation);
     let mut records = Vec::new();
-    read_to_end(&consumer, topic, count, |record| records.push(record));
+    read_to_end(&consumer, topic, count, |record| {
+        if keep(&record) {
+            records.push(record);
+        }
+    });
     records.sort_by_key(|record| (record.partition, record.offset));
     records
 }
@@ -246,12 +260,15 @@ impl Reader {
 /// Reads what is assigned to its end.
 fn read_to_end(consumer: &BaseConsumer, topic: &str, partitions: usize, mut take: impl FnMut(Record)) {
     let mut at_end = vec![false; partitions];
-    let start = Instant::now();
+    let mut last = Instant::now();
     while at_end.contains(&false) {
-        assert!(start.elapsed() < Duration::from_secs(180), "reading {topic} to its end takes for ever");
+        assert!(last.elapsed() < Duration::from_secs(180), "{topic} is not read to its end, and no record comes");
         match consumer.poll(Duration::from_millis(100)) {
             None => {}
-            Some(Ok(message)) => take(from_message(&message)),
+            Some(Ok(message)) => {
+                take(from_message(&message));
+                last = Instant::now();
+            }
             Some(Err(KafkaError::PartitionEOF(partition))) => at_end[usize::try_from(partition).unwrap()] = true,
             // A broker was away for a moment: the client connects again.
             Some(Err(KafkaError::MessageConsumption(
