@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::{Family, InstanceStatus, MetricKind, Sample, Value};
 use mirror::{Figures, MirrorStatus};
+use streams::record::TaskId;
 use streams::runtime::{COMMIT_BUCKETS_MS, Incidents, Metrics, TaskStatus, ThreadSnapshot};
 use streams::task::state::TaskState;
 
@@ -95,7 +96,8 @@ impl InstanceStatus for MetricsPage {
         waiting.extend(out.map(|(at, _)| format!("stream thread {at}: is not a member of its group just now")));
         waiting.extend(self.metrics.troubles());
         for (id, task) in self.metrics.tasks() {
-            if task.state != TaskState::Running {
+            // Why a task is stopped is a trouble.
+            if task.state != TaskState::Running && task.stopped.is_none() {
                 let (done, of) = task.restored;
                 waiting.push(format!(
                     "task {id} ({}): {}, {done} of {of} changelog records restored",
@@ -117,6 +119,7 @@ impl InstanceStatus for MetricsPage {
         let alive = threads.values().filter(|thread| !thread.snapshot().has_ended).count();
         families.push(Family::one("stream_threads", "Stream threads", MetricKind::Gauge, Value::Level(alive as f64)));
         families.extend(of_tasks(tasks.values()));
+        families.push(of_stopped_tasks(&tasks));
         families.push(Family::one(
             "restored_records",
             "Changelog records restored since the start",
@@ -162,8 +165,9 @@ fn throughput(t: &Totals, rate: f64) -> Vec<Family> {
 fn of_tasks<'t>(tasks: impl Iterator<Item = &'t TaskStatus>) -> Vec<Family> {
     let mut states: BTreeMap<String, u64> = BTreeMap::new();
     let mut lags = Vec::new();
-    let (mut left, mut paused) = (0, 0);
+    let (mut left, mut paused, mut stopped) = (0, 0, 0);
     for task in tasks {
+        stopped += u64::from(task.stopped.is_some());
         paused += u64::from(task.is_paused);
         *states.entry(task.state.to_string()).or_default() += 1;
         left += task.restored.1.saturating_sub(task.restored.0);
@@ -184,8 +188,28 @@ fn of_tasks<'t>(tasks: impl Iterator<Item = &'t TaskStatus>) -> Vec<Family> {
         },
         Family::by("tasks", "Tasks assigned, by state", MetricKind::Gauge, "state", states),
         level("paused_tasks", "Tasks assigned that are paused", paused),
+        level(
+            "stopped_tasks",
+            "Tasks assigned that are stopped while the others go on, also while they are tried again",
+            stopped,
+        ),
         level("restore_records_left", "Changelog offsets still to be restored for the tasks assigned", left),
     ]
+}
+
+/// One sample for each task that is stopped, with the code of the reason.
+fn of_stopped_tasks(tasks: &BTreeMap<TaskId, TaskStatus>) -> Family {
+    let sample = |(id, task): (&TaskId, &TaskStatus)| {
+        let code = task.stopped.as_ref()?.reason.code.to_owned();
+        let labels = vec![("task".to_owned(), id.to_string()), ("code".to_owned(), code)];
+        Some(Sample { labels, value: Value::Level(1.0) })
+    };
+    Family {
+        name: "task_stopped",
+        help: "1 for each task that is stopped while the others go on, with the code of the reason",
+        kind: MetricKind::Gauge,
+        samples: tasks.iter().filter_map(sample).collect(),
+    }
 }
 
 /// Those of a topology without standbys are shown as well, at 0.

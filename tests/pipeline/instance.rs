@@ -140,6 +140,17 @@ impl Instance {
         self.wait_for("the instance to be ready", |instance| instance.is_ready().then_some(()));
     }
 
+    /// Waits until so many tasks are stopped while the process goes on; what `/ready` says then.
+    #[track_caller]
+    pub fn wait_until_stopped(&mut self, tasks: usize) -> String {
+        self.wait_for("tasks to be stopped", |instance| {
+            let page = instance.page("/ready")?;
+            let count = page.matches("is stopped, and the other tasks go on: ").count();
+            let is_all = count == tasks && page.starts_with("HTTP/1.1 503");
+            (is_all && instance.metric("stopped_tasks", "") as usize == tasks).then_some(page)
+        })
+    }
+
     /// Waits until each sync request that has reached a task here is answered. The answers come in
     /// slices of their own commits, which write to the changelog while the group's lag is 0
     /// already.

@@ -4,13 +4,14 @@
 
 use crate::events::Events;
 use crate::expect;
-use crate::growth::{event, wait_for_memories};
+use crate::growth::{delete_compacted_records, event, wait_for_memories};
 use crate::trial::{PARTITIONS, TASKS, Trial, assert_mirrored, database};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset, TopicPartitionList};
 use reference_model::Settings;
 use rustix::process::Signal;
+use std::collections::BTreeSet;
 use std::time::Duration;
 use testkit::{Record, wait_until};
 
@@ -83,21 +84,21 @@ impl Trial {
         instance.stop();
     }
 
-    /// What the start says that is refused.
-    fn refused(&self) -> String {
-        let refused = self.start("state", &["--no-mirror"]).finish();
-        assert_eq!(refused.code, Some(1), "{refused:?}");
-        refused.stderr
+    /// How many partitions of the changelog of memories hold records.
+    fn tasks_with_state(&self) -> usize {
+        let records = testkit::records::read_committed(self.broker(), &self.changelog());
+        records.iter().map(|record| record.partition).collect::<BTreeSet<i32>>().len()
     }
 
+    /// Has so many tasks stopped for this reason, with this way out, and the others run.
     #[track_caller]
-    fn assert_refused(&self, why: &str, topic: &str) {
-        let said = self.refused();
-        let last = said.lines().last().unwrap_or_default();
-        assert!(
-            last.contains(why) && last.contains(&format!("start with --from-earliest-available {topic}")),
-            "{said}"
-        );
+    fn assert_stopped(&self, tasks: usize, why: &str, topic: &str) {
+        let mut instance = self.start("state", &["--no-mirror"]);
+        let said = instance.wait_until_stopped(tasks);
+        let way_out = format!("start with --from-earliest-available {topic}");
+        assert_eq!((said.matches(why).count(), said.matches(&way_out).count()), (tasks, tasks), "{said}");
+        instance.wait_for("the others to run", |instance| (instance.running_tasks() == TASKS - tasks).then_some(()));
+        instance.stop();
     }
 
     /// Starts once with what is gone of `topic` accepted, gives `memory` an importance and finds
@@ -135,8 +136,9 @@ fn a_source_that_ends_before_the_commit_or_was_made_anew_is_read_from_its_first_
     let trial = Trial::new("ends", &[]);
     let topic = trial.topic("events");
     trial.process(&[&[event("kept", 0)], &good(34)[..]].concat(), &[]);
-    trial.set_offsets(&trial.offsets(&topic, far_on));
-    trial.assert_refused("before the committed offset", &topic);
+    let offsets = trial.offsets(&topic, far_on);
+    trial.set_offsets(&offsets);
+    trial.assert_stopped(offsets.count(), "before the committed offset", &topic);
     trial.assert_goes_on(&topic, "kept", 2);
     expect::assert_outputs(&trial);
 
@@ -149,23 +151,24 @@ fn a_source_that_ends_before_the_commit_or_was_made_anew_is_read_from_its_first_
     anew.extend((0..60).map(|n| event(&format!("anew-{n}"), n % PARTITIONS)));
     trial.feed(&anew);
     trial.set_offsets(&committed);
-    trial.assert_refused("was deleted and made anew since the last commit (its id is", &topic);
+    trial.assert_stopped(committed.count(), "was deleted and made anew since the last commit (its id is", &topic);
     trial.assert_goes_on(&topic, "kept", 3);
     wait_for_memories(&trial, &["first".to_owned()]);
 }
 
 #[test]
 fn a_repartition_topic_that_was_truncated_or_made_anew_goes_on_with_the_state_when_accepted() {
-    let trial = Trial::new("internal", &["task_timeout=8s"]);
+    let trial = Trial::new("internal", &[]);
     let topic = trial.repartition();
     trial.process(&[&[event("kept", 0)], &good(35)[..]].concat(), &[]);
-    trial.set_offsets(&trial.offsets(&topic, far_on));
-    trial.assert_refused(&format!("internal topic partition {topic}-"), &topic);
+    let offsets = trial.offsets(&topic, far_on);
+    trial.set_offsets(&offsets);
+    trial.assert_stopped(offsets.count(), &format!("internal topic partition {topic}-"), &topic);
     trial.assert_goes_on(&topic, "kept", 2);
 
     // Its committed offsets go with it, and the start makes it again.
     trial.broker().delete_topic(&topic);
-    trial.assert_refused(&format!("has no committed offset for {topic}-"), &topic);
+    trial.assert_stopped(trial.tasks_with_state(), &format!("has no committed offset for {topic}-"), &topic);
     trial.assert_goes_on(&topic, "kept", 3);
 }
 
@@ -175,7 +178,42 @@ fn offsets_that_were_set_by_hand_go_on_with_the_state_of_the_changelogs_when_acc
     let topic = trial.repartition();
     trial.process(&[&[event("kept", 0)], &good(36)[..]].concat(), &[]);
     trial.set_offsets(&trial.offsets(&topic, |offset| offset.set_metadata("")));
-    trial.assert_refused("from outside, so the state that belongs to it is not known", &topic);
+    let why = "from outside, so the state that belongs to it is not known";
+    trial.assert_stopped(trial.tasks_with_state(), why, &topic);
     trial.assert_goes_on(&topic, "kept", 2);
+    expect::assert_outputs(&trial);
+}
+
+#[test]
+fn a_changelog_that_lost_records_stops_its_task_alone_which_goes_on_where_its_state_is() {
+    let trial = Trial::new("changelog", &[]);
+    let changelog = trial.changelog();
+    trial.process(&[&[event("kept", 0)], &good(37)[..]].concat(), &[]);
+    let changes = testkit::records::read_committed(trial.broker(), &changelog);
+    let keys_of = |partition: i32| -> BTreeSet<String> {
+        changes.iter().filter(|change| change.partition == partition).map(Record::key_text).collect()
+    };
+    let partition = (0..PARTITIONS).max_by_key(|partition| keys_of(*partition).len()).unwrap();
+    assert!(keys_of(partition).len() > 2, "{changes:?}");
+    // All but the last one are gone.
+    let count = changes.iter().filter(|change| change.partition == partition).count();
+    delete_compacted_records(&trial, &changelog, partition, count as i64 - 1);
+    // On another machine the state would be restored from what is left.
+    let mut instance = trial.start("another", &["--no-mirror"]);
+    let said = instance.wait_until_stopped(1);
+    assert!(said.contains(&format!("store `memories` of task 1_{partition}, rebuilt from its changelog")), "{said}");
+    assert!(said.contains("(safe: nothing is lost)") && said.contains("[HS3011]"), "{said}");
+    trial.feed(&good(38));
+    instance.wait_for("the others to work", |instance| {
+        let lags = instance.metric("lag", "topic=\"") - instance.metric("lag", &format!("partition=\"{partition}\""));
+        (instance.running_tasks() == TASKS - 1 && instance.records() > 0 && lags == 0.0).then_some(())
+    });
+    assert!(instance.is_running());
+    instance.stop();
+    // The machine that had it has it still.
+    let mut instance = trial.start("state", &["--no-mirror"]);
+    trial.wait_until_done(&mut [&mut instance]);
+    instance.wait_until_ready();
+    instance.stop();
     expect::assert_outputs(&trial);
 }

@@ -133,12 +133,9 @@ pub(super) fn hand_out(
     }
 }
 
+/// Records were deleted before they were processed, or the topic was deleted and made anew: who
+/// reads it finds out which of the two.
 fn outside_the_log(message: &View<'_>, failure: &Failure) -> Error {
-    Error::Fatal(format!(
-        "read {}-{}: the offset to go on at is not in the log any more ({}): records were deleted before they were processed, or the topic was \
-         deleted and made anew. Start this instance again: it says which of the two it is, what is lost and how to go on with the state kept [HS1020]",
-        message.topic(),
-        message.partition(),
-        failure.text
-    ))
+    let partition = TopicPartition::new(message.topic(), message.partition());
+    Error::OffsetOutOfRange { partition, what: failure.text.clone() }
 }

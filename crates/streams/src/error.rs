@@ -3,7 +3,11 @@
 //!
 //! The table is the one of ARCHITECTURE.md ("Errors by remedy").
 
-use super::record::TaskId;
+mod task_stop;
+
+pub use task_stop::{TaskStop, WayOut};
+
+use super::record::{TaskId, TopicPartition};
 
 /// An error, named after its remedy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,6 +49,19 @@ pub enum Error {
         /// Description of the damage.
         what: String,
     },
+    /// The next record of a task is not in its log, by the answer to a fetch: restore this task
+    /// again, which finds out whether it was lost.
+    #[error("the offset to go on at is not in the log of {partition}: {what} [HS1020]")]
+    OffsetOutOfRange {
+        /// The partition that the task reads.
+        partition: TopicPartition,
+        /// The client's own words.
+        what: String,
+    },
+    /// A task cannot go on without a decision of an operator, or before somebody has mended its
+    /// log: stop this task alone and try it again now and then.
+    #[error("{0}")]
+    StopTask(Box<TaskStop>),
     /// The broker or the client refuses one record, for its size or as invalid: it goes to the dead
     /// letters with topic, key and size.
     #[error("a record was refused: {0}")]

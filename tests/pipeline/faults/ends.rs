@@ -53,7 +53,6 @@ const CODES: &[(&str, &str)] = &[
     ("INVALID_TRANSACTION_TIMEOUT", "HS2011"),
     ("INVALID_SESSION_TIMEOUT", "HS2012"),
     ("INCONSISTENT_GROUP_PROTOCOL", "HS2013"),
-    ("OFFSET_OUT_OF_RANGE", "HS1020"),
     ("UNKNOWN_TOPIC_OR_PARTITION", NO_TOPIC),
 ];
 
@@ -110,7 +109,7 @@ const EXCEPTIONS: &[(&[ApiKey], &[&str], Goes, &str)] = &[
     ),
     (
         &[ApiKey::DeleteRecords],
-        &["OFFSET_OUT_OF_RANGE", "POLICY_VIOLATION", "UNKNOWN_TOPIC_OR_PARTITION"],
+        &["POLICY_VIOLATION", "UNKNOWN_TOPIC_OR_PARTITION"],
         Goes::On,
         "the next purge deletes what this one did not",
     ),

@@ -11,7 +11,9 @@ use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::Duration;
 
 use super::instance::Instance;
+use super::metrics::StoppedTaskStatus;
 use crate::error::Result;
+use crate::record::TaskId;
 
 /// How often a line is logged again about what lasts.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
@@ -59,6 +61,8 @@ pub struct HealthCheck {
     /// Topics that were gone at the last look.
     missing: Vec<String>,
     troubles: Vec<Problem>,
+    /// When it was last logged which tasks are stopped, or when there were none.
+    stopped_tasks_logged_at: Duration,
 }
 
 impl HealthCheck {
@@ -74,6 +78,7 @@ impl HealthCheck {
             why: "no answer".to_owned(),
             missing: Vec::new(),
             troubles: Vec::new(),
+            stopped_tasks_logged_at: now,
         }
     }
 
@@ -91,6 +96,7 @@ impl HealthCheck {
         self.start_check(now);
         let found = self.found(now);
         self.log_changes(now, &found);
+        self.remind_of_stopped_tasks(now);
         let shown = |found: Found| format!("{} [{}]", text(now, found.since, &found.what), found.code);
         metrics.set_troubles(found.into_values().map(shown).collect());
     }
@@ -200,6 +206,29 @@ impl HealthCheck {
             }
         }
         found
+    }
+
+    /// Logs which tasks are stopped, once a minute. Their threads have logged why, once for each.
+    fn remind_of_stopped_tasks(&mut self, now: Duration) {
+        let stopped = self.instance.metrics().stopped_tasks();
+        if stopped.is_empty() {
+            // The first line comes a minute after the stop.
+            self.stopped_tasks_logged_at = now;
+            return;
+        }
+        if now < self.stopped_tasks_logged_at + LOG_INTERVAL {
+            return;
+        }
+        self.stopped_tasks_logged_at = now;
+        let shown = |(id, stopped): (&TaskId, &Arc<StoppedTaskStatus>)| {
+            format!("{id} for {} s ({})", now.saturating_sub(stopped.since).as_secs(), stopped.reason.code)
+        };
+        let all: Vec<String> = stopped.iter().map(shown).collect();
+        tracing::warn!(
+            code = "HS1039",
+            "tasks of this instance are stopped, and the others go on: {}; /ready says why, and names the ways out",
+            all.join(", ")
+        );
     }
 
     /// Logs what is new, what still lasts after a minute, and what is over.

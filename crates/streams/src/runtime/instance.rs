@@ -11,7 +11,7 @@ use super::config::RuntimeConfig;
 use super::executor::Executor;
 use super::internal_topics;
 use super::live_queries::LiveQueries;
-use super::log_loss::UnconfirmedLosses;
+use super::log_loss::{TruncatedLogs, UnconfirmedLosses};
 use super::metrics::{Metrics, ThreadMetrics};
 use super::pauses::{Hold, PauseError, PausePorts, Pauses, TaskScope};
 use super::source_topics::SourceTopics;
@@ -65,6 +65,8 @@ pub struct Instance {
     pub(super) pauses: Pauses,
     /// Answers of the brokers about tasks that could not be restored.
     pub(super) unconfirmed_losses: UnconfirmedLosses,
+    /// Tasks whose log ended before their commit.
+    pub(super) truncated_logs: TruncatedLogs,
     /// When it was last logged that nothing is purged.
     pub(super) no_purge: Mutex<Reminder>,
     /// The most that the brokers take as metadata of a committed offset, in bytes.
@@ -80,6 +82,10 @@ pub struct Instance {
     stopping: AtomicBool,
     /// How often the clients were renewed.
     renewals: AtomicU64,
+    /// Topics of which what was deleted before it was processed is skipped.
+    earliest_available: Mutex<BTreeSet<String>>,
+    /// How often somebody has asked for another try of the tasks that are stopped.
+    stopped_task_retries: AtomicU64,
     /// Why the threads are to end, where it came up in none of them.
     failure: Mutex<Option<Error>>,
 }
@@ -128,6 +134,7 @@ impl Instance {
         let sources = SourceTopics::of(&*ports.admin, &plans)?;
         let task_locks = TaskLocks::default();
         let pauses = Pauses::new(&config, metrics.clone(), &plans);
+        let earliest_available = Mutex::new(config.earliest_available.clone());
         let mut instance = Instance {
             config,
             plans,
@@ -140,6 +147,7 @@ impl Instance {
             sources,
             pauses,
             unconfirmed_losses: UnconfirmedLosses::default(),
+            truncated_logs: TruncatedLogs::default(),
             no_purge: Mutex::default(),
             metadata_bytes: prepared.metadata_bytes,
             metrics,
@@ -149,6 +157,8 @@ impl Instance {
             first_threads: threads.max(1),
             stopping: AtomicBool::new(false),
             renewals: AtomicU64::new(0),
+            earliest_available,
+            stopped_task_retries: AtomicU64::new(0),
             failure: Mutex::new(None),
         };
         instance.grace_ends = instance.note_disk();
@@ -338,6 +348,45 @@ impl Instance {
     /// are made ([`super::ThreadPorts::renewal`]).
     pub fn renewals(&self) -> u64 {
         self.renewals.load(Ordering::Acquire)
+    }
+
+    /// Accepts that what is gone of a topic is skipped, as
+    /// [`RuntimeConfig::earliest_available`] does from the start: tasks that are stopped for it go
+    /// on at the first record that is there, with their state kept, at once and without a restart.
+    /// It holds for this instance until it ends, or until
+    /// [`Instance::withdraw_earliest`] is called, since it would also accept the next loss.
+    pub fn accept_earliest(&self, topic: &str) {
+        self.earliest_topics().insert(topic.to_owned());
+        tracing::info!("what is gone of topic `{topic}` is skipped from now on, as accepted");
+        self.stopped_task_retries.fetch_add(1, Ordering::Release);
+    }
+
+    /// Takes back what [`Instance::accept_earliest`] or the settings accepted; what was skipped
+    /// stays skipped.
+    pub fn withdraw_earliest(&self, topic: &str) {
+        self.earliest_topics().remove(topic);
+    }
+
+    fn earliest_topics(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.earliest_available.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn is_earliest_accepted(&self, topic: &str) -> bool {
+        self.earliest_topics().contains(topic)
+    }
+
+    /// Has the tasks that are stopped tried again now, and not only when their wait is over: their
+    /// causes are mended. A task whose log ended before its commit goes on by this call alone (or
+    /// after a restart), and only if all records are back at their offsets: a log that has grown
+    /// again looks the same.
+    pub fn retry_stopped_tasks(&self) {
+        self.truncated_logs.forget_all();
+        self.stopped_task_retries.fetch_add(1, Ordering::Release);
+    }
+
+    /// How often [`Instance::retry_stopped_tasks`] was called.
+    pub(super) fn stopped_task_retries(&self) -> u64 {
+        self.stopped_task_retries.load(Ordering::Acquire)
     }
 
     /// Has a stream thread end with this error, which came up in work that none of them waits for;

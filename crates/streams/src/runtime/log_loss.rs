@@ -3,7 +3,7 @@
 //! over may not know all yet. So a loss is acted on only when it is reported again, a while later.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::ports::TopicId;
@@ -50,6 +50,40 @@ impl UnconfirmedLosses {
     /// Forgets the loss of a task, which was restored, or about which another answer came.
     pub fn forget(&self, task: TaskId) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&task);
+    }
+}
+
+/// The tasks that were stopped since their log ends before their commit, by the committed offset.
+///
+/// Such a log grows again, with other records at the offsets that were lost, and a task that went
+/// on once the log has its offset again would pass over them. So its stop lasts until the commit is
+/// another one, or an operator says that the log is what it was.
+#[derive(Debug, Default)]
+pub(super) struct TruncatedLogs(Mutex<BTreeMap<TaskId, i64>>);
+
+impl TruncatedLogs {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<TaskId, i64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The log of a task ends before this committed offset.
+    pub fn note(&self, task: TaskId, committed: i64) {
+        self.lock().insert(task, committed);
+    }
+
+    /// Whether the log of a task has ended before this committed offset.
+    pub fn is_noted(&self, task: TaskId, committed: i64) -> bool {
+        self.lock().get(&task) == Some(&committed)
+    }
+
+    /// A task was restored.
+    pub fn forget(&self, task: TaskId) {
+        self.lock().remove(&task);
+    }
+
+    /// An operator says that the logs are what they were.
+    pub fn forget_all(&self) {
+        self.lock().clear();
     }
 }
 

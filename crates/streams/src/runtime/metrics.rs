@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::error::TaskStop;
 use crate::record::{TaskId, TopicPartition};
 use crate::task::Counts;
 use crate::task::state::TaskState;
@@ -175,6 +176,8 @@ pub struct TaskStatus {
     pub state: TaskState,
     /// Whether it is paused.
     pub is_paused: bool,
+    /// Why it was stopped, until it goes on; also while it is tried again.
+    pub stopped: Option<Arc<StoppedTaskStatus>>,
     /// The partition that it reads.
     pub source: TopicPartition,
     /// The committed next offset; below 0 when nothing was committed yet.
@@ -183,6 +186,15 @@ pub struct TaskStatus {
     pub lag: u64,
     /// Changelog records restored so far, and changelog offsets to restore in all.
     pub restored: (u64, u64),
+}
+
+/// A task that is stopped while the others go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoppedTaskStatus {
+    /// Since when, by the instance's clock.
+    pub since: Duration,
+    /// The reason, and the ways out.
+    pub reason: TaskStop,
 }
 
 /// The state of a standby task.
@@ -275,14 +287,26 @@ impl Metrics {
             !thread.joined.load(Ordering::Relaxed) && !thread.has_ended.load(Ordering::Relaxed)
         };
         let joined = !lock(&self.threads).values().any(|thread| is_awaited(thread));
-        joined && lock(&self.tasks).values().all(|task| task.state == TaskState::Running)
+        joined && lock(&self.tasks).values().all(|task| task.state == TaskState::Running && task.stopped.is_none())
+    }
+
+    /// The tasks that are stopped while the others go on.
+    pub fn stopped_tasks(&self) -> BTreeMap<TaskId, Arc<StoppedTaskStatus>> {
+        lock(&self.tasks).iter().filter_map(|(id, task)| Some((*id, task.stopped.clone()?))).collect()
+    }
+
+    /// Whether a lasting trouble of the whole instance says why its calls fail: Kafka cannot be
+    /// reached, a topic is gone, a thread cannot commit.
+    pub(super) fn explains_failures(&self) -> bool {
+        !lock(&self.troubles).is_empty()
     }
 
     /// Lasting troubles, one sentence each: Kafka cannot be reached, a topic is gone, a thread
-    /// cannot commit, records cannot be read. Empty while all is well.
+    /// cannot commit, records cannot be read, a task is stopped. Empty while all is well.
     pub fn troubles(&self) -> Vec<String> {
         let mut all = lock(&self.troubles).clone();
         all.extend(lock(&self.hanging_transactions).values().cloned());
+        all.extend(self.stopped_tasks().into_values().map(|stopped| stopped.reason.to_string()));
         all
     }
 

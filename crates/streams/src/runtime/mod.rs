@@ -37,7 +37,9 @@ pub use executor::{Executor, Inline, Job, Workers};
 pub use health_check::HealthCheck;
 pub use instance::{Instance, InstancePorts};
 pub use internal_topics::{InternalKind, InternalTopic, batch_limit, check_metadata, internal_topics};
-pub use metrics::{COMMIT_BUCKETS_MS, Incidents, Metrics, StandbyStatus, TaskStatus, ThreadMetrics, ThreadSnapshot};
+pub use metrics::{
+    COMMIT_BUCKETS_MS, Incidents, Metrics, StandbyStatus, StoppedTaskStatus, TaskStatus, ThreadMetrics, ThreadSnapshot,
+};
 pub use pauses::{Hold, PauseError, TaskScope};
 pub use standby::StandbyThread;
 pub use store_snapshot::{CommitPosition, QueryError, StoreQuery, StoreRole, StoreSnapshot};

@@ -1,6 +1,7 @@
 //! The topics that an instance reads, as they were last seen: they may grow, go, or be made anew
 //! under a running instance.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, Result};
@@ -10,7 +11,11 @@ use crate::task::Plan;
 use crate::topology::TopicRef;
 
 /// The source topics, as they were last seen.
-pub(super) struct SourceTopics(Mutex<Vec<SeenTopic>>);
+pub(super) struct SourceTopics {
+    topics: Mutex<Vec<SeenTopic>>,
+    /// How often one of them was found to be made anew.
+    recreations: AtomicU64,
+}
 
 struct SeenTopic {
     topic: Arc<str>,
@@ -34,11 +39,11 @@ impl SourceTopics {
             None => Err(Error::Retry(format!("the broker does not know topic `{}`, or not yet", plan.source))),
         };
         let all: Result<Vec<SeenTopic>> = plans.iter().zip(admin.identities(&names)?).map(seen).collect();
-        Ok(SourceTopics(Mutex::new(all?)))
+        Ok(SourceTopics { topics: Mutex::new(all?), recreations: AtomicU64::new(0) })
     }
 
     fn seen(&self) -> MutexGuard<'_, Vec<SeenTopic>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.topics.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// All partitions of the sources, as they were last seen.
@@ -55,7 +60,12 @@ impl SourceTopics {
         self.seen().iter().find(|seen| *seen.topic == *topic)?.identity.id
     }
 
-    /// Looks whether a source has grown.
+    /// How often one of them was found to be deleted and made anew.
+    pub fn recreations(&self) -> u64 {
+        self.recreations.load(Ordering::Acquire)
+    }
+
+    /// Looks whether a source has grown, and notes which were made anew.
     ///
     /// # Errors
     /// [`Error::Fatal`] where tasks cannot go on with what became of a topic.
@@ -69,7 +79,12 @@ impl SourceTopics {
             match now {
                 None if was.is_missing => return Err(deleted(plan)),
                 None => was.is_missing = true,
-                Some(now) if is_another(&was.identity, &now) => return Err(made_anew(plan)),
+                Some(now) if is_another(&was.identity, &now) => {
+                    check_recreated(plan, was.identity.partitions, now.partitions)?;
+                    has_grown |= was.identity.partitions != now.partitions;
+                    (was.identity, was.is_missing) = (now, false);
+                    self.recreations.fetch_add(1, Ordering::Release);
+                }
                 Some(now) => {
                     has_grown |= grown(plan, was.identity.partitions, now.partitions)?;
                     let identity = TopicIdentity { id: now.id.or(was.identity.id), ..now };
@@ -128,12 +143,21 @@ fn deleted(plan: &Plan) -> Error {
     })
 }
 
-fn made_anew(plan: &Plan) -> Error {
+/// A topic was made anew under a running instance: its tasks are restored again, by what is
+/// committed of the new topic. Kafka has deleted the former one's offsets with it.
+fn check_recreated(plan: &Plan, was: i32, is: i32) -> Result<()> {
     let topic = &plan.source;
-    Error::Fatal(format!(
-        "topic `{topic}` was deleted and made anew while this instance ran: start it again. Committed offsets go with their topic, so a source is then \
-         read from its first record; where the state needs a decision, the start says which [HS1019]"
-    ))
+    if was != is && (is_internal(plan) || !plan.stores.is_empty()) {
+        return Err(Error::Fatal(format!(
+            "topic `{topic}` was deleted and made anew with {is} partitions while this instance ran, and had {was}, which changes where keys belong: make              it again with {was} partitions, then start this instance again [HS1022]"
+        )));
+    }
+    tracing::warn!(
+        code = "HS1019",
+        "topic `{topic}` was deleted and made anew while this instance ran: its tasks are restored again, by what is committed of the new topic, and the \
+         stream threads get new clients; a task whose state needs a decision is stopped, and says which"
+    );
+    Ok(())
 }
 
 #[cfg(test)]

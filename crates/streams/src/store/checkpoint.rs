@@ -58,6 +58,26 @@ impl StoreCheckpoint {
     pub const EMPTY: StoreCheckpoint = StoreCheckpoint { changelog_offset: None, checksum: 0 };
 }
 
+/// Metadata of a committed offset that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MetadataError {
+    /// Another release has written it, in a version that this one does not know.
+    #[error("a committed offset's metadata has version `{0}` [HS3006]")]
+    Version(String),
+    /// Another program has written it.
+    #[error("the metadata of a committed offset cannot be read: `{0}`; another program has committed it [HS1028]")]
+    Unreadable(String),
+}
+
+impl From<MetadataError> for Error {
+    fn from(error: MetadataError) -> Error {
+        match error {
+            MetadataError::Version(found) => unknown_version("a committed offset's metadata", &found),
+            unreadable @ MetadataError::Unreadable(_) => Error::Fatal(unreadable.to_string()),
+        }
+    }
+}
+
 fn unknown_version(what: &str, found: &str) -> Error {
     Error::Fatal(format!(
         "{what} has version `{found}`, and this release reads version {VERSION}: run the release that wrote it, or a later one [HS3006]"
@@ -166,21 +186,23 @@ fn parse_store(part: &str) -> Option<(&str, StoreCheckpoint)> {
 
 /// Reads the metadata back. A store that it does not name is new, and empty. Empty metadata (an
 /// offset set by hand) knows no store at all.
-pub fn decode_metadata(next_offset: i64, text: &str, stores: &[&str]) -> Result<Option<Checkpoint>> {
+///
+/// # Errors
+/// This release did not write it, and cannot read it.
+pub fn decode_metadata(
+    next_offset: i64,
+    text: &str,
+    stores: &[&str],
+) -> std::result::Result<Option<Checkpoint>, MetadataError> {
     if text.is_empty() {
         return Ok(None);
     }
     let mut parts = text.split(' ');
     let version = parts.next().unwrap_or_default();
     if version != VERSION {
-        return Err(unknown_version("a committed offset's metadata", version));
+        return Err(MetadataError::Version(version.to_owned()));
     }
-    let bad = || {
-        Error::Fatal(format!(
-            "the metadata of a committed offset cannot be read: `{text}`; another program has committed it: delete the group and its internal topics \
-             to begin anew, or choose another application id [HS1028]"
-        ))
-    };
+    let bad = || MetadataError::Unreadable(text.to_owned());
     let stream_time = parts.next().and_then(stream_time).ok_or_else(bad)?;
     let mut checkpoint = Checkpoint { next_offset, stream_time, stores: vec![StoreCheckpoint::EMPTY; stores.len()] };
     for part in parts.filter(|part| !Stamp::is_word(part)) {
@@ -311,8 +333,9 @@ mod tests {
 
     #[test]
     fn an_unknown_version_stops_the_program() {
-        assert!(matches!(decode_metadata(0, "2 whatever", &[]), Err(Error::Fatal(_))));
-        assert!(matches!(decode_metadata(0, "1 x", &[]), Err(Error::Fatal(_))));
+        let metadata = |text| decode_metadata(0, text, &[]).map_err(Error::from);
+        assert!(matches!(metadata("2 whatever"), Err(Error::Fatal(what)) if what.contains("[HS3006]")));
+        assert!(matches!(metadata("1 x"), Err(Error::Fatal(what)) if what.contains("[HS1028]")));
         assert!(matches!(Position::decode(TASK, b"2 0"), Err(Error::Fatal(_))));
         assert!(matches!(Position::decode(TASK, b"\xff"), Err(Error::Corrupted { .. })));
         assert!(matches!(Position::decode(TASK, b"1 0 0 0 zz"), Err(Error::Corrupted { .. })));

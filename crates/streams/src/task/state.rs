@@ -13,16 +13,20 @@ pub enum TaskState {
     Running,
     /// As restoring, but its store was thrown away and is built anew from the changelog.
     Rebuilding,
+    /// It cannot be restored or cannot get past a record, and waits for an operator or for the next
+    /// try, while the other tasks go on.
+    Stopped,
     /// It is no longer ours.
     Closed,
 }
 
 /// From each state, those that may follow.
-pub const TRANSITIONS: [(TaskState, &[TaskState]); 5] = [
-    (TaskState::Created, &[TaskState::Restoring, TaskState::Rebuilding, TaskState::Closed]),
-    (TaskState::Restoring, &[TaskState::Running, TaskState::Created, TaskState::Closed]),
-    (TaskState::Running, &[TaskState::Created, TaskState::Closed]),
-    (TaskState::Rebuilding, &[TaskState::Running, TaskState::Created, TaskState::Closed]),
+pub const TRANSITIONS: [(TaskState, &[TaskState]); 6] = [
+    (TaskState::Created, &[TaskState::Restoring, TaskState::Rebuilding, TaskState::Stopped, TaskState::Closed]),
+    (TaskState::Restoring, &[TaskState::Running, TaskState::Created, TaskState::Stopped, TaskState::Closed]),
+    (TaskState::Running, &[TaskState::Created, TaskState::Stopped, TaskState::Closed]),
+    (TaskState::Rebuilding, &[TaskState::Running, TaskState::Created, TaskState::Stopped, TaskState::Closed]),
+    (TaskState::Stopped, &[TaskState::Restoring, TaskState::Rebuilding, TaskState::Closed]),
     (TaskState::Closed, &[]),
 ];
 
@@ -40,6 +44,7 @@ impl fmt::Display for TaskState {
             TaskState::Restoring => "restoring",
             TaskState::Running => "running",
             TaskState::Rebuilding => "rebuilding",
+            TaskState::Stopped => "stopped",
             TaskState::Closed => "closed",
         })
     }
@@ -56,5 +61,6 @@ mod tests {
             assert!(!from.allows(from));
         }
         assert!(!TaskState::Created.allows(TaskState::Running), "a task runs only once it is restored");
+        assert!(!TaskState::Stopped.allows(TaskState::Running), "also after it was stopped");
     }
 }

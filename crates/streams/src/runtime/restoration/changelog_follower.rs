@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use crate::error::{Error, Result};
+use super::stops::foreign_record;
+use crate::error::Result;
 use crate::planted::PlantedBug;
 use crate::ports::{PartitionStart, Put, RestoreClient, RestoreReader, StoreBatch, TaskStore};
 use crate::record::{RecordBatch, TaskId, TopicPartition};
@@ -123,13 +124,6 @@ impl ChangelogFollower {
         db.apply(&StoreBatch { puts, positions: vec![(progress.store, &position)] })?;
         Ok(end)
     }
-}
-
-fn foreign_record(task: TaskId) -> Error {
-    Error::Fatal(format!(
-        "a record of a changelog of task {task} has no key, so another program writes to that topic: stop it, and delete the group and its \
-         internal topics to begin anew [HS3012]"
-    ))
 }
 
 /// The checksum after the writes: old entries out, new ones in.

@@ -6,6 +6,7 @@ mod changelog_follower;
 mod offset_out_of_range;
 mod restore;
 mod restore_store;
+mod stops;
 mod stores;
 mod task_restoration;
 

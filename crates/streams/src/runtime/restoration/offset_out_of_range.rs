@@ -1,17 +1,18 @@
 //! A task whose log does not go on where its last commit ended: records were deleted before they
 //! were processed, or the topic was made anew. It goes on with what is there only where its
-//! operator says so ([`RuntimeConfig::earliest_available`](crate::runtime::RuntimeConfig)); the
-//! state is kept either way.
+//! operator says so ([`RuntimeConfig::earliest_available`](crate::runtime::RuntimeConfig),
+//! [`Instance::accept_earliest`](crate::runtime::Instance::accept_earliest)); the state is kept
+//! either way.
 
 use super::super::log_loss::LogLoss;
 use super::changelog_follower::{RestoreProgress, checksum_of};
 use super::restore_store::follow_to_goal;
 use super::task_restoration::TaskRestoration;
 use crate::error::{Error, Result};
+use crate::planted::PlantedBug;
 use crate::ports::{LogRange, StoreBatch, TaskStore, TopicId};
 use crate::store::checkpoint::{Checkpoint, Position, StoreCheckpoint};
 use crate::stream_time::StreamTime;
-use crate::topology::TopicRef;
 
 impl TaskRestoration {
     /// Moves a checkpoint that lies outside of the task's log to the log's first record, where that
@@ -19,7 +20,7 @@ impl TaskRestoration {
     /// `topic` is the id of the topic of the commit, if its metadata has one.
     ///
     /// # Errors
-    /// [`Error::Fatal`] where it is not accepted, with what is lost and what to do.
+    /// [`Error::StopTask`] where it is not accepted, with what is lost and what to do.
     /// [`Error::Retry`] where one answer alone says that the log is another one or ends before the
     /// checkpoint: a leader that has just taken over may not know all yet.
     pub fn move_into_log(&self, checkpoint: Checkpoint, topic: Option<TopicId>) -> Result<Checkpoint> {
@@ -34,7 +35,9 @@ impl TaskRestoration {
         {
             return self.read_anew(checkpoint, start, was, is);
         }
-        if (start..=end).contains(&next) {
+        // It may have grown since, with other records in the place of those that were lost.
+        let was_truncated = self.instance.truncated_logs.is_noted(self.id, next);
+        if (start..=end).contains(&next) && !was_truncated {
             return Ok(checkpoint);
         }
         if next > end && !self.is_confirmed(LogLoss::EndsBefore(next)) {
@@ -49,8 +52,12 @@ impl TaskRestoration {
                 self.source
             )));
         }
-        if !self.may_reset_to_earliest() {
-            return Err(Error::Fatal(self.refusal(next, start, end)));
+        if !self.may_reset_to_earliest() && !PlantedBug::LostRecordsSkipped.is_planted() {
+            if next < start {
+                return Err(self.records_deleted(next, start));
+            }
+            self.instance.truncated_logs.note(self.id, next);
+            return Err(self.log_ends_before_commit(next, end));
         }
         let source = &self.source;
         if next < start {
@@ -94,7 +101,6 @@ impl TaskRestoration {
     /// that offset now.
     fn read_anew(&self, checkpoint: Checkpoint, start: i64, was: TopicId, is: TopicId) -> Result<Checkpoint> {
         let source = &self.source;
-        let topic = &self.source.topic;
         let task = self.id;
         if self.may_reset_to_earliest() {
             tracing::warn!(
@@ -104,51 +110,7 @@ impl TaskRestoration {
             );
             return Ok(Checkpoint { next_offset: start, ..checkpoint });
         }
-        let missing = match self.plan.source_ref {
-            TopicRef::External(_) => {
-                "Records of the former topic that were not processed are lost unless they are published again"
-            }
-            TopicRef::Repartition(_) => {
-                "Records of the former topic that were not processed are missing until the records of the sources that they came from are published again"
-            }
-        };
-        Err(Error::Fatal(format!(
-            "task {task} cannot go on: topic `{topic}` was deleted and made anew since the last commit (its id is {is} now, and was {was}), so the \
-             committed offset {} of {source} is a place in a log that is gone. {missing}. To read the new topic from its first record, start with \
-             --from-earliest-available {topic}; the state is kept, and what was read of the new topic already is processed again [HS1019]",
-            checkpoint.next_offset
-        )))
-    }
-
-    fn refusal(&self, next: i64, start: i64, end: i64) -> String {
-        let source = &self.source;
-        let topic = &self.source.topic;
-        let task = self.id;
-        let is_internal = matches!(self.plan.source_ref, TopicRef::Repartition(_));
-        let flag = format!("start with --from-earliest-available {topic}");
-        match (next < start, is_internal) {
-            (true, false) => format!(
-                "task {task} cannot go on: the records of source partition {source} from offset {next} to {start} ({} offsets, transaction markers \
-                 among them) were deleted before they were processed, by the topic's retention or by DeleteRecords. They are lost unless they are \
-                 published again. To go on with the first record that is there, {flag}; the state is kept [HS1017]",
-                start - next
-            ),
-            (true, true) => format!(
-                "task {task} cannot go on: the records of internal topic partition {source} from offset {next} to {start} ({} offsets, \
-                 transaction markers among them) were deleted from outside before they were processed. What they would have changed is missing \
-                 until the records of the sources that they came from are published again. To go on without them, {flag}; the state is kept [HS1017]",
-                start - next
-            ),
-            (false, false) => format!(
-                "task {task} cannot go on: source partition {source} ends at offset {end}, before the committed offset {next}: the topic was deleted \
-                 and made anew, or its log was truncated. To read it from its first record, {flag}; the state is kept [HS1018]"
-            ),
-            (false, true) => format!(
-                "task {task} cannot go on: internal topic partition {source} ends at offset {end}, before the committed offset {next}: the topic \
-                 was deleted and made anew, or its log was truncated. Records that were in it and not processed yet are missing until the \
-                 records of the sources that they came from are published again. To go on with what is there, {flag}; the state is kept [HS1018]"
-            ),
-        }
+        Err(self.topic_made_anew(checkpoint.next_offset, was, is))
     }
 
     /// The state as the changelogs tell it, for a task of whose last commit nothing is known: its

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::planted::PlantedBug;
 use crate::ports::{Committed, PartitionStart, TaskStore};
 use crate::record::{RecordBatch, TopicPartition};
-use crate::store::checkpoint::{Checkpoint, StoreCheckpoint, TaskOwner, decode_metadata, topic_id_of};
+use crate::store::checkpoint::{Checkpoint, MetadataError, StoreCheckpoint, TaskOwner, decode_metadata, topic_id_of};
 use crate::stream_time::StreamTime;
 use crate::topology_digest::Stamp;
 
@@ -78,12 +78,17 @@ impl TaskRestoration {
         // again.
         let is_moved = checkpoint.next_offset >= 0
             && committed.as_ref().map(|committed| committed.offset) != Some(checkpoint.next_offset);
-        let has_empty_metadata = !self.plan.stores.is_empty() && metadata == Some("");
+        let is_known = |committed: &Committed| {
+            matches!(decode_metadata(committed.offset, &committed.metadata, &self.plan.store_names()), Ok(Some(_)))
+        };
+        let lacks_metadata = !self.plan.stores.is_empty() && !committed.as_ref().is_none_or(is_known);
         self.instance.unconfirmed_losses.forget(self.id);
+        self.instance.truncated_logs.forget(self.id);
         Ok(RestorationOutcome::Restored(RestoredTask {
             db,
             checkpoint,
-            is_uncommitted: lacks_stamp || lacks_topic_id || has_other_owner || is_moved || has_empty_metadata,
+            is_uncommitted: lacks_stamp || lacks_topic_id || has_other_owner || is_moved || lacks_metadata,
+            topic,
         }))
     }
 
@@ -96,13 +101,16 @@ impl TaskRestoration {
     }
 
     /// The error of a restoration by this commit, after another look at the commit where the error
-    /// would end the instance. A process that stood still in between may restore the state before
-    /// the last one: the task's next owner has committed since, records that the commit needs were
-    /// purged or compacted, and nothing is lost.
+    /// would end the instance or stop the task. A process that stood still in between may restore
+    /// the state before the last one: the task's next owner has committed since, records that the
+    /// commit needs were purged or compacted, and nothing is lost.
     fn look_again(&self, committed: Option<&Committed>, error: Error) -> Error {
-        if !matches!(error, Error::Fatal(_)) {
-            return error;
-        }
+        let error = match error {
+            Error::Fatal(_) | Error::StopTask(_) => error,
+            // What is read of a changelog may just have been deleted: it is looked at again.
+            Error::OffsetOutOfRange { .. } => return Error::Retry(error.to_string()),
+            other => return other,
+        };
         let admin = &self.instance.ports.admin;
         match self.call_blocking(|| admin.committed(std::slice::from_ref(&self.source))) {
             Ok(now) if now.first().and_then(Option::as_ref) == committed => error,
@@ -123,7 +131,12 @@ impl TaskRestoration {
         let names = self.plan.store_names();
         let checkpoint = match committed {
             None => None,
-            Some(Committed { offset, metadata }) => decode_metadata(*offset, metadata, &names)?,
+            Some(Committed { offset, metadata }) => match decode_metadata(*offset, metadata, &names) {
+                // As for an offset that was set from outside.
+                Err(MetadataError::Unreadable(_)) if self.may_reset_to_earliest() => None,
+                Err(MetadataError::Unreadable(text)) => return Err(self.metadata_unreadable(&text)),
+                decoded => decoded?,
+            },
         };
         let checkpoint = checkpoint.map(|mut checkpoint| {
             if PlantedBug::StreamTimeNotRestored.is_planted() {
@@ -162,24 +175,13 @@ impl TaskRestoration {
     /// "none" too, so it is believed only when there is no state.
     fn initial_checkpoint(&self, committed: Option<&Committed>) -> Result<Checkpoint> {
         if let Some(changelog) = self.state_in_changelogs()? {
-            let source = &self.source;
-            let app = &self.instance.config.application_id;
-            let advice = format!(
-                "to keep the state as the changelogs have it, start with --from-earliest-available {}; to begin with nothing, delete the group and \
-                 its changelog and repartition topics, or take another --application-id",
-                source.topic
-            );
-            return match committed {
-                None => Err(Error::Retry(format!(
-                    "group `{app}` has no committed offset for {source}, but changelog {changelog} holds records: the topic was deleted and made \
-                     anew, or the group's offsets were deleted or have expired; {advice} [HS1021]"
-                ))),
-                Some(committed) => Err(Error::Fatal(format!(
-                    "offset {} of {source} was set in group `{app}` from outside, so the state that belongs to it is not known, and \
-                     changelog {changelog} holds records; {advice} [HS1021]",
-                    committed.offset
-                ))),
-            };
+            if committed.is_none() {
+                self.confirm_no_offset()?;
+                if !self.is_confirmed(LogLoss::NoOffset) {
+                    return Err(self.no_offset_by_first_answer());
+                }
+            }
+            return Err(self.no_offset_of_state(committed.map(|committed| committed.offset), &changelog));
         }
         if committed.is_none() {
             self.confirm_no_offset()?;
@@ -215,11 +217,16 @@ impl TaskRestoration {
             )));
         }
         if self.may_reset_to_earliest() && !self.is_confirmed(LogLoss::NoOffset) {
-            return Err(Error::Retry(format!(
-                "the group has no committed offset for {source}, by the first answer: it is asked again before that is believed"
-            )));
+            return Err(self.no_offset_by_first_answer());
         }
         Ok(())
+    }
+
+    fn no_offset_by_first_answer(&self) -> Error {
+        Error::Retry(format!(
+            "the group has no committed offset for {}, by the first answer: it is asked again before that is believed",
+            self.source
+        ))
     }
 
     /// The first changelog of the task that holds a committed record.
@@ -264,11 +271,7 @@ impl TaskRestoration {
                         range.end
                     )));
                 }
-                return Err(Error::Fatal(format!(
-                    "changelog {changelog} ends at offset {} but state up to offset {committed} was committed: its records are lost; bring the topic back, \
-                     or delete the group and its internal topics to begin anew [HS3010]",
-                    range.end
-                )));
+                return Err(self.changelog_lost_records(&changelog, committed, range));
             }
         }
         Ok(())
@@ -306,11 +309,7 @@ impl TaskRestoration {
         }
         match restore_store(self, db, store, checkpoint, None, None)? {
             None => Ok(()),
-            Some(what) => Err(Error::Fatal(format!(
-                "store `{name}` of task {}, rebuilt from its changelog, is not what was committed: {what}; the changelog was changed from outside. \
-                 Delete the group and its internal topics to begin anew [HS3011]",
-                self.id
-            ))),
+            Some(what) => Err(self.changelog_changed(store, &what)),
         }
     }
 

@@ -9,7 +9,7 @@ use super::super::instance::Instance;
 use super::super::log_loss::LogLoss;
 use super::super::task_locks::TaskLock;
 use crate::error::{Error, Result};
-use crate::ports::TaskStore;
+use crate::ports::{TaskStore, TopicId};
 use crate::record::{TaskId, TopicPartition};
 use crate::store::checkpoint::Checkpoint;
 use crate::task::Plan;
@@ -39,6 +39,8 @@ pub(in crate::runtime) struct RestoredTask {
     /// Whether it is to be committed at once: the last commit carries another stamp, topic id or
     /// owner than ours would, or lies at another offset.
     pub is_uncommitted: bool,
+    /// The id of the topic that it reads, as it was known when the restoration began.
+    pub topic: Option<TopicId>,
 }
 
 /// The restoration of a task, under way in another thread. Dropping it gives the task up.
@@ -118,7 +120,7 @@ impl TaskRestoration {
 
     /// Whether the operator has said that what is gone of the task's log is to be skipped.
     pub fn may_reset_to_earliest(&self) -> bool {
-        self.instance.config.earliest_available.contains(&*self.source.topic)
+        self.instance.is_earliest_accepted(&self.source.topic)
     }
 
     /// Tells how far a restore is: `new` more records, `restored` in all.

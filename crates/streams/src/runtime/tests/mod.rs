@@ -15,6 +15,7 @@ mod renewals;
 mod restore_grace;
 mod standbys;
 mod states;
+mod stops;
 mod takeover;
 mod threads;
 mod topology_agreement;

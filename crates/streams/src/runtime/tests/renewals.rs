@@ -24,7 +24,7 @@ impl Running {
     }
 
     /// Runs the thread to its end, which it has cause for, and makes another one as above.
-    fn replaced(mut self, world: &World) -> Running {
+    pub fn replaced(mut self, world: &World) -> Running {
         let ended = (0..1000).any(|_| self.thread.run_once().unwrap() == RunStatus::Stopped);
         assert!(ended, "it does not end");
         assert!(!self.instance.is_stopping());

@@ -1,5 +1,7 @@
 //! An assigned task of a thread: where it stands, and what the consumer knows of its partition.
 
+mod stopping;
+
 use std::sync::Arc;
 use std::sync::mpsc::TryRecvError;
 use std::time::Duration;
@@ -10,8 +12,10 @@ use super::super::restoration::{PendingRestoration, RestorationResult};
 use super::super::task_locks::TaskLock;
 use super::fetch_state::FetchState;
 use super::interruption::Place;
+use super::stopped_task::StoppedTask;
 use crate::error::{Error, Result};
 use crate::planted::PlantedBug;
+use crate::ports::TopicId;
 use crate::record::{TaskId, TopicPartition};
 use crate::task::state::TaskState;
 use crate::task::{Plan, Task};
@@ -25,9 +29,13 @@ enum Lifecycle {
         pending: PendingRestoration,
         /// They were deleted before.
         is_rebuild: bool,
+        /// It is the try of a task that was stopped.
+        stopped: Option<Box<StoppedTask>>,
     },
     /// It is restored.
     Running(Box<RunningTask>),
+    /// It is stopped, while the other tasks go on.
+    Stopped(Box<StoppedTask>),
     /// It is no longer ours.
     Closed,
 }
@@ -37,6 +45,8 @@ pub(super) struct RunningTask {
     pub task: Task,
     /// The end of the partition that was last reached.
     end: Option<i64>,
+    /// The id of the topic that it reads, as it was known when it was restored.
+    topic: Option<TopicId>,
     lock: TaskLock,
 }
 
@@ -53,12 +63,15 @@ pub(super) struct HangingTransaction {
 
 /// A task that cannot get past a place, since something that it needs of others is not available
 /// yet.
-#[derive(Clone, Copy, Debug)]
 struct BlockedTask {
     place: Place,
     since: Duration,
     /// The waits between the attempts.
     backoff: Backoff,
+    /// It was to be stopped for it.
+    has_timed_out: bool,
+    /// It was stopped for it, and runs to try it again.
+    stopped: Option<Box<StoppedTask>>,
 }
 
 /// How a task is restored the next time.
@@ -102,6 +115,7 @@ impl Lifecycle {
             Lifecycle::Restoring { is_rebuild: false, .. } => TaskState::Restoring,
             Lifecycle::Restoring { is_rebuild: true, .. } => TaskState::Rebuilding,
             Lifecycle::Running(_) => TaskState::Running,
+            Lifecycle::Stopped(_) => TaskState::Stopped,
             Lifecycle::Closed => TaskState::Closed,
         }
     }
@@ -114,7 +128,7 @@ impl RunningTask {
     }
 
     /// All records below the end of the partition were processed.
-    pub fn reached_end(&mut self, offset: i64) {
+    fn reached_end(&mut self, offset: i64) {
         self.task.skip_to(offset);
         self.end = Some(offset);
     }
@@ -175,9 +189,15 @@ impl AssignedTask {
         Ok(std::mem::replace(&mut self.lifecycle, next))
     }
 
-    /// Whether it waits for its restoration, and the wait between tries is over.
-    pub fn is_to_be_restored(&self, now: Duration) -> bool {
-        matches!(self.lifecycle, Lifecycle::Created) && now >= self.next_restoration.at
+    /// Whether it waits for its restoration, and the wait between tries is over. `requests` counts
+    /// how often another try of stopped tasks was asked for.
+    pub fn is_to_be_restored(&self, now: Duration, requests: u64) -> bool {
+        let is_due = match &self.lifecycle {
+            Lifecycle::Created => true,
+            Lifecycle::Stopped(stopped) => stopped.is_due(now, requests),
+            _ => false,
+        };
+        is_due && now >= self.next_restoration.at
     }
 
     /// Whether it is not running yet, so that something is about to happen to it.
@@ -195,7 +215,11 @@ impl AssignedTask {
     /// # Errors
     /// [`Error::Bug`] where it does not wait for one.
     pub fn begin_restoration(&mut self, pending: PendingRestoration, is_rebuild: bool) -> Result<()> {
-        self.transition_to(Lifecycle::Restoring { pending, is_rebuild }).map(drop)
+        let before = self.transition_to(Lifecycle::Restoring { pending, is_rebuild, stopped: None })?;
+        if let (Lifecycle::Stopped(was), Lifecycle::Restoring { stopped, .. }) = (before, &mut self.lifecycle) {
+            *stopped = Some(was);
+        }
+        Ok(())
     }
 
     /// The result of its restoration, if it is there.
@@ -217,30 +241,18 @@ impl AssignedTask {
     ///
     /// # Errors
     /// [`Error::Bug`] where it was not being restored.
-    pub fn run(&mut self, task: Task, lock: TaskLock) -> Result<()> {
-        self.transition_to(Lifecycle::Running(Box::new(RunningTask { task, end: None, lock })))?;
+    pub fn run(&mut self, task: Task, topic: Option<TopicId>, lock: TaskLock) -> Result<()> {
+        let before = self.transition_to(Lifecycle::Running(Box::new(RunningTask { task, end: None, topic, lock })))?;
         self.fetch_state = if self.is_paused { FetchState::Unassigned } else { FetchState::ToAssign };
         self.next_restoration = NextRestoration::default();
-        Ok(())
-    }
-
-    /// Its restoration has failed, and is to be tried again after a wait that grows.
-    ///
-    /// # Errors
-    /// [`Error::Fatal`] where it fails for longer than the task timeout.
-    pub fn retry_restoration(&mut self, error: &Error, now: Duration, task_timeout: Duration) -> Result<()> {
-        let since = *self.next_restoration.failing_since.get_or_insert(now);
-        if now.saturating_sub(since) > task_timeout {
-            return Err(Error::Fatal(format!(
-                "task {} could not be restored within task_timeout, so this instance ends: {error} [HS1023]",
-                self.id
-            )));
+        if let Lifecycle::Restoring { stopped: Some(stopped), .. } = before {
+            match &mut self.blocked {
+                // It goes on only once it is past the place for which it was stopped.
+                Some(blocked) if blocked.has_timed_out => blocked.stopped = Some(stopped),
+                _ => stopped.goes_on(),
+            }
         }
-        // A rebalance that goes on meanwhile is in order; a task that is not taken for long keeps
-        // the instance from being ready.
-        tracing::info!(task = %self.id, "task restoration failed and is retried: {error}");
-        self.next_restoration.at = now + self.next_restoration.backoff.next();
-        self.close_dirty(matches!(error, Error::Corrupted { .. }))
+        Ok(())
     }
 
     /// The task, where it is restored.
@@ -286,30 +298,23 @@ impl AssignedTask {
             (Place::BackgroundWork, Place::BackgroundWork) => true,
             _ => false,
         };
-        if self.blocked.as_ref().is_some_and(is_past) {
-            self.blocked = None;
+        if self.blocked.as_ref().is_some_and(is_past)
+            && let Some(BlockedTask { stopped: Some(stopped), .. }) = self.blocked.take()
+        {
+            stopped.goes_on();
         }
         if let Place::Record(offset) = place {
             self.seen = offset + 1;
         }
     }
 
-    /// It cannot get past a place yet: it is restored again from its last commit after a wait that
-    /// grows. The wait.
-    ///
-    /// # Errors
-    /// [`Error::Fatal`] where it stands there for longer than the task timeout.
-    pub fn wait_at(&mut self, place: Place, what: &str, now: Duration, task_timeout: Duration) -> Result<Duration> {
-        let blocked = self.blocked.get_or_insert(BlockedTask { place, since: now, backoff: Backoff::default() });
-        if now.saturating_sub(blocked.since) > task_timeout {
-            return Err(Error::Fatal(format!(
-                "task {} could not process {place} within task_timeout, so this instance ends: {what} [HS1023]",
-                self.id
-            )));
-        }
-        let wait = blocked.backoff.next();
-        self.next_restoration.at = now + wait;
-        Ok(wait)
+    /// All records below the end of its partition were processed, and what is there can be read.
+    pub fn reached_end(&mut self, offset: i64) {
+        let Some(running) = self.fetched() else { return };
+        running.reached_end(offset);
+        let seen = self.seen;
+        self.passed(Place::Record(offset));
+        self.seen = seen;
     }
 
     /// Its restoration has done nothing, and is begun again at this time.
@@ -337,10 +342,12 @@ impl AssignedTask {
     pub fn close_dirty(&mut self, is_rebuild: bool) -> Result<()> {
         self.next_restoration.is_rebuild |= is_rebuild;
         self.fetch_state = self.fetch_state.stopped();
-        if matches!(self.lifecycle, Lifecycle::Created) {
-            return Ok(());
-        }
-        self.transition_to(Lifecycle::Created).map(drop)
+        let next = match &mut self.lifecycle {
+            Lifecycle::Created | Lifecycle::Stopped(_) => return Ok(()),
+            Lifecycle::Restoring { stopped, .. } => stopped.take().map_or(Lifecycle::Created, Lifecycle::Stopped),
+            _ => Lifecycle::Created,
+        };
+        self.transition_to(next).map(drop)
     }
 
     /// Closes the task for good. The lock of a task that was restored comes back, to be released
@@ -406,6 +413,14 @@ impl AssignedTask {
         }
     }
 
+    /// The id of the topic that it reads, as it was known when it was restored.
+    pub fn topic(&self) -> Option<TopicId> {
+        match &self.lifecycle {
+            Lifecycle::Running(running) => running.topic,
+            _ => None,
+        }
+    }
+
     /// The offset that it last committed, or was restored at.
     pub fn committed(&self) -> Option<i64> {
         self.task().map(|task| task.last_checkpoint().next_offset)
@@ -436,12 +451,21 @@ impl AssignedTask {
     }
 
     /// Reports the state and the lag of the task to the metrics. `high` is one past the last offset
-    /// of its log, where that is known.
+    /// of its log, where that is known. Of a task that is stopped they keep what was known of its
+    /// place in its log.
     pub fn report(&self, metrics: &Metrics, thread: usize, high: Option<i64>) {
+        let stopped = self.stop_status().cloned();
+        if self.is_stopped() {
+            let is_paused = self.is_paused;
+            return metrics.change_task(self.id, thread, |status| {
+                (status.state, status.is_paused, status.stopped) = (TaskState::Stopped, is_paused, stopped);
+            });
+        }
         let committed = self.task().map_or(-1, |task| task.last_checkpoint().next_offset);
         let source = self.source.clone();
         let (state, is_paused, lag) = (self.state(), self.is_paused, self.lag(high));
-        metrics.set_task(self.id, TaskStatus { thread, state, is_paused, source, committed, lag, restored: (0, 0) });
+        let status = TaskStatus { thread, state, is_paused, stopped, source, committed, lag, restored: (0, 0) };
+        metrics.set_task(self.id, status);
     }
 
     /// The hanging transaction in its way.

@@ -2,11 +2,12 @@
 //! ([`COMMIT_STEPS`]).
 
 use super::super::commit_steps::{COMMIT_STEPS, Step};
-use super::interruption::{Interruption, Place, as_abort};
+use super::assigned_task::AssignedTask;
+use super::interruption::{Interruption, Place, as_abort, of_task};
 use super::parts::Parts;
 use super::record_collector::TransactionalRecordCollector;
 use super::task_registry::note_state;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, TaskStop};
 use crate::planted::PlantedBug;
 use crate::ports::{GroupMetadata, OffsetCommit};
 use crate::record::{Headers, Record, TaskId, TopicPartition};
@@ -31,9 +32,13 @@ pub(super) fn commit(parts: &mut Parts) -> std::result::Result<(), Interruption>
     let is_dirty = parts.tasks.fetched().any(|running| running.task.is_dirty());
     if !is_dirty && !parts.producer.is_in_transaction() && !parts.tasks.have_background_work()? {
         // Not while a task goes back to its last commit: what it has to do again comes only then.
-        if parts.tasks.iter().all(|assigned| assigned.has_reached_end() || assigned.is_paused()) {
+        let rests = |assigned: &AssignedTask| assigned.is_paused() || assigned.is_stopped();
+        if parts.tasks.iter().all(|assigned| assigned.has_reached_end() || rests(assigned)) {
             parts.metrics().is_idle();
         }
+        return Ok(());
+    }
+    if PlantedBug::StopRestsCommits.is_planted() && parts.tasks.iter().any(AssignedTask::is_stopped) {
         return Ok(());
     }
     let started = parts.instance.now();
@@ -74,7 +79,7 @@ fn flush_tasks(parts: &mut Parts, progress: &mut CommitInProgress) -> std::resul
         let id = assigned.id();
         let Some(running) = assigned.fetched().filter(|running| running.task.is_dirty()) else { continue };
         if !PlantedBug::NoFlush.is_planted() {
-            running.task.flush().map_err(as_abort)?;
+            running.task.flush().map_err(|error| of_task(id, as_abort(error)))?;
         }
         progress.checkpoints.push((id, running.task.last_checkpoint().clone()));
     }
@@ -93,7 +98,7 @@ fn run_background_steps(parts: &mut Parts) -> std::result::Result<(), Interrupti
             Err(Error::Retry(what)) => {
                 return Err(Interruption::Waits { task: assigned.id(), place: Place::BackgroundWork, what });
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(of_task(assigned.id(), error).into()),
         }
     }
     Ok(())
@@ -158,7 +163,7 @@ fn send_offsets(parts: &mut Parts, progress: &mut CommitInProgress) -> Result<()
             if PlantedBug::MarkerTakenForPosition.is_planted() { last.map(|last| last + 1) } else { last }
         };
         *checkpoint = task.checkpoint(delivered);
-        let topic = instance.sources.id(&assigned.source().topic);
+        let topic = assigned.topic();
         let owner = Some(TaskOwner { instance_id: &instance.config.instance_id, thread: parts.thread });
         let origin = CommitContext { topic, owner, stamp: stamp.as_ref() };
         let metadata = encode_metadata(checkpoint, &plan.store_names(), origin);
@@ -192,6 +197,7 @@ fn write_stores(parts: &mut Parts, progress: &mut CommitInProgress) -> Result<()
                 assigned.report(&metrics, parts.thread, high);
                 note_state(&parts.instance, assigned);
             }
+            Err(Error::Bug(what)) => assigned.stop(TaskStop::of_bug(id, &what), &parts.instance)?,
             Err(error) if error.is_fatal() => fatal = Some(error),
             Err(error) => {
                 tracing::warn!(

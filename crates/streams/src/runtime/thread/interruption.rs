@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::error::Error;
+use crate::error::{Error, TaskStop};
 use crate::record::TaskId;
 
 /// A place in the work of a task.
@@ -51,6 +51,15 @@ impl From<Error> for Interruption {
 pub(super) fn as_abort(error: Error) -> Error {
     match error {
         Error::Retry(what) => Error::Aborted(what),
+        other => other,
+    }
+}
+
+/// An error that came up in the work of one task: a state that cannot be stops that task alone, and
+/// takes nothing of its state.
+pub(super) fn of_task(task: TaskId, error: Error) -> Error {
+    match error {
+        Error::Bug(what) => Error::StopTask(Box::new(TaskStop::of_bug(task, &what))),
         other => other,
     }
 }

@@ -23,6 +23,7 @@ mod recovery;
 mod refused_outputs;
 mod retries;
 mod source_check;
+mod stopped_task;
 mod stream_thread;
 mod task_registry;
 mod thread_ports;

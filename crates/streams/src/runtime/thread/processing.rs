@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::commit::commit;
-use super::interruption::{Interruption, Place, as_abort};
+use super::interruption::{Interruption, Place, as_abort, of_task};
 use super::parts::Parts;
 use super::record_collector::TransactionalRecordCollector;
 use crate::error::Error;
@@ -49,7 +49,7 @@ fn process_records(parts: &mut Parts, batch: &RecordBatch) -> Result<(), Interru
             Err(Error::Retry(what)) => {
                 return Err(Interruption::Waits { task: assigned.id(), place: Place::Record(offset), what });
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(of_task(assigned.id(), error).into()),
         }
         let size = record.record.byte_len();
         (bytes, unserved, count) = (bytes + size, unserved + size, count + 1);
@@ -79,8 +79,10 @@ fn is_commit_overdue(parts: &Parts) -> bool {
 fn advance_to_ends(parts: &mut Parts, batch: &RecordBatch) {
     for end in batch.ends() {
         let Some(assigned) = parts.tasks.find_by_source_mut(&end.partition) else { continue };
-        let Some(running) = assigned.fetched() else { continue };
-        running.reached_end(end.offset);
+        if assigned.fetched().is_none() {
+            continue;
+        }
+        assigned.reached_end(end.offset);
         let high = parts.consumer.end_offset(&end.partition);
         assigned.report(&parts.instance.metrics(), parts.thread, high);
     }

@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use super::interruption::{Interruption, Place};
-use crate::error::Error;
-use crate::record::TaskId;
+use crate::error::{Error, TaskStop};
+use crate::record::{TaskId, TopicPartition};
 
 /// From so many losses of a producer on they are an error, and the wait grows.
 const MANY_LOSSES: usize = 3;
@@ -89,6 +89,16 @@ pub(super) enum Recovery {
         /// The damage.
         what: String,
     },
+    /// The transaction is aborted, and the task that reads this partition is restored after a wait:
+    /// the restoration finds out whether its log was lost.
+    RestoreAgain {
+        /// The partition.
+        partition: TopicPartition,
+        /// Why.
+        what: String,
+    },
+    /// The transaction is aborted, and this task alone is stopped.
+    StopTask(Box<TaskStop>),
 }
 
 /// Decides what is done about an interruption.
@@ -112,6 +122,8 @@ pub(super) fn decide(interruption: Interruption, situation: &Situation) -> Recov
         Error::Migrated(what) => Recovery::Rejoin { what },
         Error::ConsumerLost(what) => Recovery::ReplaceThread { what },
         Error::Corrupted { task, what } => Recovery::Rebuild { task, what },
+        Error::OffsetOutOfRange { partition, what } => Recovery::RestoreAgain { partition, what },
+        Error::StopTask(reason) => Recovery::StopTask(reason),
     }
 }
 
@@ -150,6 +162,8 @@ mod tests {
     /// Each row of the table: its class, an error of it, and the remedy.
     fn table() -> Vec<(&'static str, Error, Recovery)> {
         let what = text();
+        let partition = TopicPartition::new("lines", 4);
+        let stop = Box::new(TaskStop::of_bug(TASK, "why"));
         vec![
             ("retry", Error::Retry(text()), Recovery::PollAgain { what: text() }),
             ("aborted", Error::Aborted(text()), Recovery::Abort { what: text() }),
@@ -159,6 +173,12 @@ mod tests {
             ("migrated", Error::Migrated(text()), Recovery::Rejoin { what: text() }),
             ("consumer lost", Error::ConsumerLost(text()), Recovery::ReplaceThread { what: text() }),
             ("corrupted", Error::Corrupted { task: TASK, what: text() }, Recovery::Rebuild { task: TASK, what }),
+            (
+                "out of range",
+                Error::OffsetOutOfRange { partition: partition.clone(), what: text() },
+                Recovery::RestoreAgain { partition, what: text() },
+            ),
+            ("stopped task", Error::StopTask(stop.clone()), Recovery::StopTask(stop)),
             ("record", Error::Record(text()), Recovery::Abort { what: text() }),
             ("record", Error::RecordTime(text()), Recovery::Abort { what: text() }),
             ("disagreement", Error::Disagreement(text()), Recovery::Stop(Error::Fatal(text()))),

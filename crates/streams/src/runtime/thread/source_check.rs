@@ -72,7 +72,7 @@ impl SourceTopicsCheck {
         let since = *self.failing_since.get_or_insert(now);
         let lasted = now.saturating_sub(since);
         // While Kafka is away, the watch has said so.
-        let is_explained = !instance.metrics().troubles().is_empty();
+        let is_explained = instance.metrics().explains_failures();
         if lasted > instance.config.contact_timeout && !is_explained && self.reminder.is_due(now) {
             tracing::warn!(
                 code = "HS1006",
@@ -113,7 +113,16 @@ fn check_group_and_topics(instance: &Instance, is_due: bool) -> Result<bool> {
         true => instance.agreement.check(admin)?,
         false => instance.agreement.ensure(admin, clock)?,
     }
-    if is_due { instance.sources.check(admin, &instance.plans) } else { Ok(false) }
+    if !is_due {
+        return Ok(false);
+    }
+    let recreations = instance.sources.recreations();
+    let has_grown = instance.sources.check(admin, &instance.plans);
+    if instance.sources.recreations() != recreations {
+        // A client of before reads nothing of the new topic (librdkafka 2.12.1).
+        instance.renew_clients();
+    }
+    has_grown
 }
 
 #[cfg(test)]

@@ -112,6 +112,9 @@ impl StreamThread {
     /// [`Error::Fatal`] alone: all other errors are recovered from. The thread is then to be
     /// closed.
     pub fn run_once(&mut self) -> Result<RunStatus> {
+        if self.phase == Phase::Running {
+            self.leave_recreated_topics()?;
+        }
         match self.phase {
             Phase::Stopped => return Ok(RunStatus::Stopped),
             Phase::New => {
@@ -260,7 +263,7 @@ impl StreamThread {
             },
             task_timeout: self.parts.instance.config.task_timeout,
             losses: if is_lost { self.parts.producer.losses() } else { 0 },
-            is_explained: !self.parts.instance.metrics().troubles().is_empty(),
+            is_explained: self.parts.instance.metrics().explains_failures(),
         };
         self.apply(decide(interruption, &situation))
     }
@@ -328,7 +331,29 @@ impl StreamThread {
                 self.abort_transaction()?;
                 self.parts.tasks.restore_again(task, true)
             }
+            Recovery::RestoreAgain { partition, what } => {
+                let reader = self.parts.tasks.find_by_source_mut(&partition);
+                let reader = reader.and_then(|assigned| Some((assigned.id(), assigned.task()?.next_offset())));
+                // It may have been told before.
+                let Some((task, next)) = reader else { return Ok(()) };
+                self.abort_and_wait(task, Place::Record(next), &format!("read {partition}: {what}"))
+            }
+            Recovery::StopTask(reason) => {
+                self.abort_because(&reason.what)?;
+                self.parts.tasks.stop(*reason)
+            }
         }
+    }
+
+    /// Takes back the tasks whose topic was deleted and made anew since they were restored, and
+    /// commits nothing of them: they are restored again, by what is committed of the new topic.
+    fn leave_recreated_topics(&mut self) -> Result<()> {
+        let tasks = self.parts.tasks.of_recreated_topics();
+        if tasks.is_empty() {
+            return Ok(());
+        }
+        self.abort_because("a topic was deleted and made anew, whose tasks are restored again")?;
+        tasks.into_iter().try_for_each(|task| self.parts.tasks.restore_again(task, false))
     }
 
     fn abort_because(&mut self, what: &str) -> Result<()> {
@@ -341,16 +366,21 @@ impl StreamThread {
     }
 
     /// A task cannot get past a record yet, since something that it needs of others is not
-    /// available: it is closed and restored from its last commit after a wait, and the other tasks
-    /// go on.
+    /// available: it is closed and restored from its last commit after a wait, or stopped where
+    /// that lasts for too long, and the other tasks go on.
     fn abort_and_wait(&mut self, task: TaskId, place: Place, what: &str) -> Result<()> {
         let instance = self.parts.instance.clone();
         let wait = match self.parts.tasks.find_mut(task) {
-            Some(assigned) => assigned.wait_at(place, what, instance.now(), instance.config.task_timeout)?,
+            Some(assigned) => assigned.wait_at(place, what, instance.now(), instance.config.task_timeout),
             None => return Err(Error::Bug(format!("task {task} waits and is not assigned"))),
         };
-        self.abort_because(&format!("task {task} rests for {wait:?}: {what}"))?;
-        self.parts.tasks.restore_again(task, false)
+        match wait {
+            Ok(wait) => {
+                self.abort_because(&format!("task {task} rests for {wait:?}: {what}"))?;
+                self.parts.tasks.restore_again(task, false)
+            }
+            Err(reason) => self.apply(Recovery::StopTask(Box::new(reason))),
+        }
     }
 
     /// Aborts the transaction and takes every task of the thread back to its last commit, to be
@@ -365,7 +395,7 @@ impl StreamThread {
                 Err(error) => {
                     let situation = Situation {
                         losses: self.parts.producer.losses(),
-                        is_explained: !self.parts.instance.metrics().troubles().is_empty(),
+                        is_explained: self.parts.instance.metrics().explains_failures(),
                         ..Situation::default()
                     };
                     let lost = match error {

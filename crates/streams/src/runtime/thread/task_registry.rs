@@ -9,7 +9,8 @@ use super::super::restoration::{
     RestorationOutcome, RestorationResult, RestoredTask, TaskRestoration, restoration_job,
 };
 use super::assigned_task::{AssignedTask, RunningTask};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, TaskStop};
+use crate::planted::PlantedBug;
 use crate::record::{Origin, TaskId, TopicPartition};
 use crate::task::Task;
 
@@ -176,20 +177,45 @@ impl TaskRegistry {
         Ok(())
     }
 
+    /// Stops a task alone, if it is assigned.
+    ///
+    /// # Errors
+    /// [`Error::Bug`]
+    pub fn stop(&mut self, reason: TaskStop) -> Result<()> {
+        let Some(assigned) = self.tasks.iter_mut().find(|assigned| assigned.id() == reason.task) else { return Ok(()) };
+        assigned.stop(reason, &self.instance)?;
+        assigned.report(&self.instance.metrics(), self.thread, None);
+        Ok(())
+    }
+
+    /// The tasks that run and read a topic that was deleted and made anew since they were restored.
+    pub fn of_recreated_topics(&self) -> Vec<TaskId> {
+        let sources = &self.instance.sources;
+        if sources.recreations() == 0 {
+            return Vec::new();
+        }
+        let is_another = |assigned: &&AssignedTask| {
+            let is = sources.id(&assigned.source().topic);
+            assigned.topic().zip(is).is_some_and(|(was, is)| was != is)
+        };
+        self.tasks.iter().filter(is_another).map(AssignedTask::id).collect()
+    }
+
     /// Has those tasks restored that wait for it, if `can_begin`, and lets those run that were
     /// restored.
     ///
     /// # Errors
-    /// [`Error::Fatal`] where one cannot be restored.
+    /// [`Error::Fatal`] where one cannot be restored and the instance cannot go on.
     pub fn advance_restorations(&mut self, can_begin: bool) -> Result<()> {
         let now = self.instance.now();
+        let requests = self.instance.stopped_task_retries();
         for assigned in &mut self.tasks {
-            if !self.instance.pauses.has_answered(assigned.question()) && !assigned.is_to_be_restored(now) {
+            if !self.instance.pauses.has_answered(assigned.question()) && !assigned.is_to_be_restored(now, requests) {
                 continue;
             }
             if let Some(restored) = assigned.restoration_result()? {
                 finish_restoration(&self.instance, self.thread, assigned, restored)?;
-            } else if can_begin && assigned.is_to_be_restored(now) {
+            } else if can_begin && assigned.is_to_be_restored(now, requests) {
                 begin_restoration(&self.instance, self.thread, assigned)?;
             }
         }
@@ -207,6 +233,7 @@ pub(super) fn note_state(instance: &Instance, assigned: &AssignedTask) {
 fn begin_restoration(instance: &Arc<Instance>, thread: usize, assigned: &mut AssignedTask) -> Result<()> {
     // Another thread of this process still has it; the others go on.
     let Some(lock) = instance.task_locks.try_lock(assigned.id(), thread) else { return Ok(()) };
+    assigned.note_try(instance);
     let is_rebuild = assigned.take_rebuild();
     let only_asks = assigned.plan().stores.is_empty();
     let source = assigned.source().clone();
@@ -239,22 +266,25 @@ fn finish_restoration(
         Ok(RestorationOutcome::Restored(restored)) => Ok(restored),
         Err(error) => Err(error),
     };
-    let ready = result.and_then(|RestoredTask { db, checkpoint, is_uncommitted }| {
+    let ready = result.and_then(|RestoredTask { db, checkpoint, is_uncommitted, topic }| {
         let mut task = Task::new(assigned.plan().clone(), assigned.id(), db, checkpoint)?;
         if is_uncommitted {
             task.commit_anyway();
         }
-        Ok(task)
+        Ok((task, topic))
     });
     match ready {
-        Ok(task) => {
+        Ok((task, topic)) => {
             instance.queries.add_active(&task);
-            assigned.run(task, lock)?;
+            assigned.run(task, topic, lock)?;
             note_state(instance, assigned);
-            assigned.report(&instance.metrics(), thread, None);
-            Ok(())
         }
-        Err(error) if error.is_fatal() => Err(error),
-        Err(error) => assigned.retry_restoration(&error, instance.now(), instance.config.task_timeout),
+        Err(error @ Error::Fatal(_)) => return Err(error),
+        Err(error) if PlantedBug::StopEndsInstance.is_planted() && matches!(error, Error::StopTask(_)) => {
+            return Err(Error::Fatal(error.to_string()));
+        }
+        Err(error) => assigned.restoration_failed(error, instance)?,
     }
+    assigned.report(&instance.metrics(), thread, None);
+    Ok(())
 }
