@@ -112,19 +112,11 @@ pub enum PlantedBug {
     UnconfirmedStandbyRead,
     /// A live query names the commit that its task was restored to, and not that of the rows.
     QueryPositionOfRestore,
-    /// A task that is stopped is not tried again.
-    StoppedTaskNotTriedAgain,
-    /// A task that is to be stopped alone ends its instance.
-    StopEndsInstance,
-    /// A thread with a task that is stopped commits nothing of its other tasks.
-    StopRestsCommits,
-    /// Records that were deleted before they were processed are skipped, though nobody has said so.
-    LostRecordsSkipped,
 }
 
 impl PlantedBug {
     /// All of them.
-    pub const ALL: [PlantedBug; 57] = [
+    pub const ALL: [PlantedBug; 53] = [
         PlantedBug::NoDrain,
         PlantedBug::PositionInSeparateBatch,
         PlantedBug::OverlayKeptOverAbort,
@@ -178,10 +170,6 @@ impl PlantedBug {
         PlantedBug::UnownedPartitionsLeft,
         PlantedBug::UnconfirmedStandbyRead,
         PlantedBug::QueryPositionOfRestore,
-        PlantedBug::StoppedTaskNotTriedAgain,
-        PlantedBug::StopEndsInstance,
-        PlantedBug::StopRestsCommits,
-        PlantedBug::LostRecordsSkipped,
     ];
 }
 

@@ -9,7 +9,6 @@ use super::changelog_follower::{RestoreProgress, checksum_of};
 use super::restore_store::follow_to_goal;
 use super::task_restoration::TaskRestoration;
 use crate::error::{Error, Result};
-use crate::planted::PlantedBug;
 use crate::ports::{LogRange, StoreBatch, TaskStore, TopicId};
 use crate::store::checkpoint::{Checkpoint, Position, StoreCheckpoint};
 use crate::stream_time::StreamTime;
@@ -52,7 +51,7 @@ impl TaskRestoration {
                 self.source
             )));
         }
-        if !self.may_reset_to_earliest() && !PlantedBug::LostRecordsSkipped.is_planted() {
+        if !self.may_reset_to_earliest() {
             if next < start {
                 return Err(self.records_deleted(next, start));
             }

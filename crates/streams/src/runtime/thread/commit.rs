@@ -38,9 +38,6 @@ pub(super) fn commit(parts: &mut Parts) -> std::result::Result<(), Interruption>
         }
         return Ok(());
     }
-    if PlantedBug::StopRestsCommits.is_planted() && parts.tasks.iter().any(AssignedTask::is_stopped) {
-        return Ok(());
-    }
     let started = parts.instance.now();
     let mut progress = CommitInProgress::default();
     for step in COMMIT_STEPS {

@@ -8,7 +8,6 @@ use std::time::Duration;
 use super::super::backoff::Backoff;
 use super::super::metrics::StoppedTaskStatus;
 use crate::error::TaskStop;
-use crate::planted::PlantedBug;
 
 /// The next try waits for at least so many times as long as the last one took: a store that is
 /// rebuilt in vain is not rebuilt without end.
@@ -57,7 +56,7 @@ impl StoppedTask {
 
     /// Whether it is to be tried, by the clock or by a request.
     pub fn is_due(&self, now: Duration, requests: u64) -> bool {
-        (now >= self.next_try || requests != self.known_requests) && !PlantedBug::StoppedTaskNotTriedAgain.is_planted()
+        now >= self.next_try || requests != self.known_requests
     }
 
     /// A try begins.

@@ -10,7 +10,6 @@ use super::super::restoration::{
 };
 use super::assigned_task::{AssignedTask, RunningTask};
 use crate::error::{Error, Result, TaskStop};
-use crate::planted::PlantedBug;
 use crate::record::{Origin, TaskId, TopicPartition};
 use crate::task::Task;
 
@@ -280,9 +279,6 @@ fn finish_restoration(
             note_state(instance, assigned);
         }
         Err(error @ Error::Fatal(_)) => return Err(error),
-        Err(error) if PlantedBug::StopEndsInstance.is_planted() && matches!(error, Error::StopTask(_)) => {
-            return Err(Error::Fatal(error.to_string()));
-        }
         Err(error) => assigned.restoration_failed(error, instance)?,
     }
     assigned.report(&instance.metrics(), thread, None);
