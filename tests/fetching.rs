@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use streams::offset::StartOffset;
 use streams::ports::{Fetching, GroupEvent, Membership, PartitionStart, RestoreClient};
 use streams::record::{RecordBatch, TopicPartition};
 use streams_kafka::KafkaSettings;
@@ -44,11 +45,11 @@ impl Member {
             let value = String::from_utf8(record.record.value.unwrap().to_vec()).unwrap();
             self.read.push((record.origin.partition, value));
         }
-        self.ends.extend(batch.ends().iter().map(|end| (end.partition.partition, end.offset)));
+        self.ends.extend(batch.ends().iter().map(|end| (end.partition.partition, end.offset.number())));
         match self.membership.event() {
             Some(GroupEvent::Assigned(new)) => {
                 self.owned.extend(new.iter().map(|partition| partition.partition));
-                let start = |partition: TopicPartition| PartitionStart { partition, offset: 0 };
+                let start = |partition: TopicPartition| PartitionStart { partition, offset: StartOffset::Beginning };
                 self.fetching.assign(&new.into_iter().map(start).collect::<Vec<_>>()).unwrap();
             }
             Some(GroupEvent::Revoked(gone) | GroupEvent::Lost(gone)) => {
@@ -205,7 +206,7 @@ fn a_reader_of_changelogs_ends_at_once_whenever_it_is_dropped() {
     // thirty.
     for _ in 0..100 {
         let reader = RestoreConsumer::new(&settings).unwrap();
-        let one = reader.open(&partition, PartitionStart::BEGINNING).unwrap();
+        let one = reader.open(&partition, StartOffset::Beginning).unwrap();
         let dropping = std::thread::spawn(move || drop((one, reader)));
         // A client that does not end is left behind after 15 s.
         wait_for_within(Duration::from_secs(12), "the reader's end", || dropping.is_finished().then_some(()));

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use streams::offset::StartOffset;
 use streams::ports::{Fetching, GroupEvent, Membership, PartitionStart};
 use streams::record::{RecordBatch, TopicPartition};
 use streams::task_assignment::StateOnDisk;
@@ -33,7 +34,10 @@ impl OwningMember {
         self.fetching.poll(100, 1 << 20, Duration::from_millis(50), &mut batch).unwrap();
         match self.membership.event() {
             Some(GroupEvent::Assigned(more)) => {
-                let start = |partition: &TopicPartition| PartitionStart { partition: partition.clone(), offset: 0 };
+                let start = |partition: &TopicPartition| PartitionStart {
+                    partition: partition.clone(),
+                    offset: StartOffset::Beginning,
+                };
                 self.fetching.assign(&more.iter().map(start).collect::<Vec<_>>()).unwrap();
                 self.owned.extend(more.iter().map(|one| one.partition));
                 self.owned.sort_unstable();

@@ -13,6 +13,7 @@ use memory::state::{ReadFailure, Rows};
 use memory::view::ResolutionContext;
 use memory_operators::inspect;
 use streams::error::with_code;
+use streams::offset::StartOffset;
 use streams::ports::TaskStore;
 use streams::record::TaskId;
 use streams::store::checkpoint::Position;
@@ -83,7 +84,7 @@ struct Open {
     db: Box<dyn TaskStore>,
     file: std::sync::Arc<File>,
     custom: Resolver,
-    next_offset: i64,
+    next_offset: Option<StartOffset>,
 }
 
 impl Open {
@@ -197,7 +198,7 @@ fn open_all(target: &StateTarget, program: &Program) -> Result<OpenedStores, Com
                 let position = db.position(0)?.map(|bytes| Position::decode(task, &bytes)).transpose();
                 let next_offset = position
                     .map_err(|e| anyhow!("read the position of task {task}: {e}"))?
-                    .map_or(-1, |p| p.next_offset);
+                    .and_then(|position| position.next_offset);
                 let key = (task, store.clone());
                 if found.get(&key).is_none_or(|other| other.next_offset < next_offset) {
                     found.insert(key, Open { task, db, file: file.clone(), custom: custom.clone(), next_offset });

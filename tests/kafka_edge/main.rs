@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use streams::error::Error;
+use streams::offset::{Offset, StartOffset};
 use streams::ports::{
     Admin, BatchLimit, Fetching, GroupEvent, Membership, NewTopic, OffsetCommit, OutRecord, PartitionStart, Producer,
     ProducerFactory, RestoreClient,
@@ -39,8 +40,12 @@ fn at(topic: &Arc<str>, partition: i32) -> TopicPartition {
     TopicPartition::new(topic.clone(), partition)
 }
 
-fn start(topic: &Arc<str>, partition: i32, offset: i64) -> PartitionStart {
-    PartitionStart { partition: at(topic, partition), offset }
+fn offset(number: i64) -> Offset {
+    Offset::new(number).unwrap()
+}
+
+fn start(topic: &Arc<str>, partition: i32, number: i64) -> PartitionStart {
+    PartitionStart { partition: at(topic, partition), offset: offset(number).into() }
 }
 
 /// A group's member and what it has read.
@@ -67,7 +72,7 @@ impl Member {
             let value = String::from_utf8(record.record.value.unwrap_or(b"").to_vec()).unwrap();
             self.read.push((record.origin.partition, record.origin.offset, value));
         }
-        self.ends.extend(batch.ends().iter().map(|end| (end.partition.partition, end.offset)));
+        self.ends.extend(batch.ends().iter().map(|end| (end.partition.partition, end.offset.number())));
         self.membership.event()
     }
 
@@ -156,7 +161,10 @@ fn a_part_of_an_assignment_is_accepted_and_the_rest_later() {
     member.fetching.assign(&[start(&topic, 1, 0)]).unwrap();
     member.poll_until("partition 1", |member, _| member.ends.contains(&(1, 1)).then_some(()));
     assert_eq!(member.read, [(1, 0, "v1".to_owned())], "nothing comes of what was not given");
-    member.fetching.assign(&[start(&topic, 0, 0), start(&topic, 2, PartitionStart::BEGINNING)]).unwrap();
+    member
+        .fetching
+        .assign(&[start(&topic, 0, 0), PartitionStart { partition: at(&topic, 2), offset: StartOffset::Beginning }])
+        .unwrap();
     member.poll_until("the others", |member, _| (member.read.len() == 3).then_some(()));
     let metadata = member.membership.metadata().unwrap();
     assert!(metadata.generation > 0 && !metadata.member_id.is_empty(), "{metadata:?}");
@@ -176,7 +184,7 @@ fn an_end_of_partition_lies_past_markers_and_aborted_records() {
     member.fetching.assign(&[start(&topic, 0, 0)]).unwrap();
     member.poll_until("the end", |member, _| member.ends.contains(&(0, 5)).then_some(()));
     assert_eq!(member.read, [(0, 0, "a".to_owned()), (0, 1, "b".to_owned())]);
-    assert_eq!(member.fetching.end_offset(&at(&topic, 0)), Some(5));
+    assert_eq!(member.fetching.end_offset(&at(&topic, 0)), Some(offset(5)));
     member.leave();
 }
 
@@ -224,16 +232,16 @@ fn offsets_and_their_metadata_come_back_as_committed() {
     send(&mut *producer, &topic, 1, record(b"x", 1), 0);
     send(&mut *producer, &topic, 1, record(b"y", 1), 1);
     drain(&mut *producer);
-    assert_eq!(producer.last_offset(&at(&topic, 1)), Some(1), "deliveries tell the offsets of tracked topics");
+    assert_eq!(producer.last_offset(&at(&topic, 1)), Some(offset(1)), "deliveries tell the offsets of tracked topics");
     let group = member.membership.metadata().unwrap();
     let metadata = "m".repeat(4096);
-    let commit = OffsetCommit { partition: at(&topic, 0), offset: 7, metadata: metadata.clone() };
+    let commit = OffsetCommit { partition: at(&topic, 0), offset: offset(7), metadata: metadata.clone() };
     producer.send_offsets(&[commit], &group, MINUTE).unwrap();
     producer.commit(MINUTE).unwrap();
     let committed = admin.committed(&[at(&topic, 1), at(&topic, 0)]).unwrap();
     assert_eq!(committed[0], None);
     let committed = committed[1].as_ref().unwrap();
-    assert_eq!((committed.offset, &committed.metadata), (7, &metadata));
+    assert_eq!((committed.offset, &committed.metadata), (offset(7), &metadata));
     member.leave();
 }
 
@@ -250,11 +258,11 @@ fn restores_read_committed_records_only() {
     send(&mut *pending, &topic, 0, record(b"pending", 1), 0);
     drain(&mut *pending);
     transaction(&mut *first, &topic, &["behind it"], true);
-    let read = |offset: i64, until: i64| {
+    let read = |start: StartOffset, until: i64| {
         let (mut values, mut batch) = (Vec::new(), RecordBatch::new());
-        let mut partition = reader.open(&at(&topic, 0), offset).unwrap();
+        let mut partition = reader.open(&at(&topic, 0), start).unwrap();
         let started = Instant::now();
-        while !batch.ends().iter().any(|end| end.offset >= until) {
+        while !batch.ends().iter().any(|end| end.offset.number() >= until) {
             assert!(started.elapsed() < LIMIT, "no end at {until}: {values:?}");
             batch.clear();
             partition.poll(1 << 20, Duration::from_millis(100), &mut batch).unwrap();
@@ -263,11 +271,11 @@ fn restores_read_committed_records_only() {
         values
     };
     // a 0, marker 1, aborted 2, marker 3, pending 4, behind it 5, marker 6.
-    assert_eq!(read(PartitionStart::BEGINNING, 4), ["a"], "an open transaction ends the reading");
-    assert_eq!(admin.log_range(&at(&topic, 0)).unwrap().end, 7, "the log goes on behind it");
+    assert_eq!(read(StartOffset::Beginning, 4), ["a"], "an open transaction ends the reading");
+    assert_eq!(admin.log_range(&at(&topic, 0)).unwrap().end, offset(7), "the log goes on behind it");
     pending.commit(MINUTE).unwrap();
-    assert_eq!(read(0, 8), ["a", "pending", "behind it"]);
-    assert_eq!(read(5, 8), ["behind it"], "a partition can be opened again, at another offset");
+    assert_eq!(read(offset(0).into(), 8), ["a", "pending", "behind it"]);
+    assert_eq!(read(offset(5).into(), 8), ["behind it"], "a partition can be opened again, at another offset");
 }
 
 #[test]
@@ -351,8 +359,10 @@ fn null_and_empty_are_not_the_same_and_headers_keep_their_order() {
     }
     drain(&mut *producer);
     producer.commit(MINUTE).unwrap();
-    let (mut batch, mut reader) =
-        (RecordBatch::new(), RestoreConsumer::new(&settings).unwrap().open(&at(&topic, 0), 0).unwrap());
+    let (mut batch, mut reader) = (
+        RecordBatch::new(),
+        RestoreConsumer::new(&settings).unwrap().open(&at(&topic, 0), StartOffset::Beginning).unwrap(),
+    );
     let started = Instant::now();
     while batch.is_empty() {
         assert!(started.elapsed() < LIMIT, "nothing is read");
@@ -370,7 +380,11 @@ fn a_new_member_gets_what_it_needs_and_no_more_moves() {
     let all = first.assigned();
     first
         .fetching
-        .assign(&all.iter().map(|one| PartitionStart { partition: one.clone(), offset: 0 }).collect::<Vec<_>>())
+        .assign(
+            &all.iter()
+                .map(|one| PartitionStart { partition: one.clone(), offset: StartOffset::Beginning })
+                .collect::<Vec<_>>(),
+        )
         .unwrap();
     let mut second = Member::join(&settings(&app, "second"), &topic);
     let (mut revoked, mut given) = (Vec::new(), Vec::new());
@@ -435,13 +449,13 @@ fn the_last_revoke_can_be_committed_and_then_the_group_is_left() {
     let GroupEvent::Revoked(gone) = member.event() else { panic!("not revoked") };
     assert_eq!(gone, [at(&topic, 0)]);
     let group = member.membership.metadata().unwrap();
-    let commit = OffsetCommit { partition: at(&topic, 0), offset: 3, metadata: String::new() };
+    let commit = OffsetCommit { partition: at(&topic, 0), offset: offset(3), metadata: String::new() };
     producer.send_offsets(&[commit], &group, MINUTE).unwrap();
     producer.commit(MINUTE).unwrap();
     assert!(!member.membership.left());
     member.fetching.unassign(&gone).unwrap();
     member.poll_until("the end of the membership", |member, _| member.membership.left().then_some(()));
-    assert_eq!(admin.committed(&[at(&topic, 0)]).unwrap()[0].as_ref().map(|one| one.offset), Some(3));
+    assert_eq!(admin.committed(&[at(&topic, 0)]).unwrap()[0].as_ref().map(|one| one.offset), Some(offset(3)));
 }
 
 #[test]
@@ -454,7 +468,7 @@ fn a_fenced_producer_is_lost_and_a_nobody_commits_nothing() {
     drain(&mut *old);
     let mut member = Member::join(&settings, &topic);
     let nobody = member.membership.metadata().unwrap();
-    let commit = || OffsetCommit { partition: at(&topic, 0), offset: 1, metadata: String::new() };
+    let commit = || OffsetCommit { partition: at(&topic, 0), offset: offset(1), metadata: String::new() };
     assert!(nobody.generation < 0, "{nobody:?}");
     assert!(matches!(old.send_offsets(&[commit()], &nobody, MINUTE), Err(Error::Migrated(_))));
     let mut new = producer(&settings);

@@ -7,6 +7,7 @@ use std::sync::mpsc::{TryRecvError, channel};
 use futures::executor::block_on;
 use node::write::{Fields, MemoryWrite, WriteKind};
 use node::{Node, NodeSettings, Subscription};
+use streams::offset::Offset;
 use streams::ports::Deletion;
 use streams::record::TopicPartition;
 use testkit::process::temp_dir;
@@ -50,7 +51,7 @@ fn delete_snapshots(trial: &Trial) {
         let end = kafka.admin.log_range(&partition).unwrap().end;
         (partition, end)
     });
-    let ends: Vec<(TopicPartition, i64)> = ends.filter(|(_, end)| *end > 0).collect();
+    let ends: Vec<_> = ends.filter(|(_, end)| *end > Offset::FIRST).collect();
     assert!(!ends.is_empty());
     assert!(matches!(kafka.admin.delete_records(&ends).unwrap(), Deletion::Done));
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use streams::error::{Error, Result};
-use streams::ports::{Admin, PartitionStart, ProducerFactory, RestoreClient, TopicIdentity};
+use streams::offset::StartOffset;
+use streams::ports::{Admin, ProducerFactory, RestoreClient, TopicIdentity};
 use streams::record::{InRecord, RecordBatch, TopicPartition};
 
 use crate::actor::{Incarnation, NodeName};
@@ -100,11 +101,11 @@ impl KafkaClients {
         if range.end <= range.start {
             return Ok(());
         }
-        let mut reader = self.reader.open(partition, PartitionStart::BEGINNING)?;
+        let mut reader = self.reader.open(partition, StartOffset::Beginning)?;
         let mut batch = RecordBatch::new();
         let mut last_progress = Instant::now();
-        let mut position = range.start;
-        while position < range.end {
+        let (mut position, end) = (range.start.number(), range.end.number());
+        while position < end {
             batch.clear();
             reader.poll(POLL_BYTES, Duration::from_millis(100), &mut batch)?;
             let before = position;
@@ -112,7 +113,7 @@ impl KafkaClients {
                 position = position.max(record.origin.offset + 1);
                 each(&record)?;
             }
-            let ends = batch.ends().iter().map(|end| end.offset);
+            let ends = batch.ends().iter().map(|end| end.offset.number());
             position = ends.fold(position, i64::max);
             if position > before {
                 last_progress = Instant::now();

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use streams::error::{Error, Result};
+use streams::offset::{Offset, StartOffset};
 use streams::ports::{
     Admin, BatchLimit, Committed, Deletion, DeliveryFailure, GroupMember, GroupMetadata, LogRange, NewTopic,
     OffsetCommit, OutRecord, Producer, ProducerFactory, RestoreClient, RestoreReader, TopicId, TopicIdentity,
@@ -314,7 +315,7 @@ impl Producer for MemoryProducer {
         self.failures.pop_front()
     }
 
-    fn last_offset(&self, _partition: &TopicPartition) -> Option<i64> {
+    fn last_offset(&self, _partition: &TopicPartition) -> Option<Offset> {
         None
     }
 
@@ -362,10 +363,10 @@ struct Reader {
 }
 
 impl RestoreClient for MemoryKafka {
-    fn open(&self, partition: &TopicPartition, offset: i64) -> Result<Box<dyn RestoreReader>> {
+    fn open(&self, partition: &TopicPartition, from: StartOffset) -> Result<Box<dyn RestoreReader>> {
         self.trip("open")?;
         let start = self.lock().starts.get(partition).copied().unwrap_or(0);
-        let next = if offset < 0 { start } else { offset };
+        let next = from.offset().map_or(start, Offset::number);
         Ok(Box::new(Reader { kafka: self.clone(), partition: partition.clone(), next, last_end: None }))
     }
 }
@@ -399,7 +400,7 @@ impl RestoreReader for Reader {
         }
         if self.last_end != Some(self.next) {
             self.last_end = Some(self.next);
-            batch.push_end(topic, self.partition.partition, self.next);
+            batch.push_end(topic, self.partition.partition, Offset::new(self.next).unwrap());
         }
         Ok(())
     }
@@ -429,7 +430,7 @@ impl Admin for MemoryKafka {
         panic!("a node commits no offsets to Kafka")
     }
 
-    fn delete_records(&self, _below: &[(TopicPartition, i64)]) -> Result<Deletion> {
+    fn delete_records(&self, _below: &[(TopicPartition, Offset)]) -> Result<Deletion> {
         panic!("a node deletes no records")
     }
 
@@ -464,6 +465,7 @@ impl Admin for MemoryKafka {
     fn log_range(&self, partition: &TopicPartition) -> Result<LogRange> {
         let state = self.lock();
         let start = state.starts.get(partition).copied().unwrap_or(0);
-        Ok(LogRange { start, end: state.logs.get(partition).map_or(0, Vec::len) as i64 })
+        let end = state.logs.get(partition).map_or(0, Vec::len) as i64;
+        Ok(LogRange { start: Offset::new(start).unwrap(), end: Offset::new(end).unwrap() })
     }
 }

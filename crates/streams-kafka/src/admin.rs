@@ -283,10 +283,11 @@ impl Admin for ClusterAdmin {
         }
     }
 
-    fn delete_records(&self, below: &[(TopicPartition, i64)]) -> Result<Deletion> {
+    fn delete_records(&self, below: &[(TopicPartition, streams::offset::Offset)]) -> Result<Deletion> {
         let mut list = TopicPartitionList::with_capacity(below.len());
         for (partition, offset) in below {
-            let added = list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(*offset));
+            let added =
+                list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(offset.number()));
             added.map_err(|error| failed("delete records", &error))?;
         }
         if below.is_empty() {
@@ -332,8 +333,8 @@ impl Admin for ClusterAdmin {
                 let doing = format!("read the committed offset of {partition}");
                 return Err(failure.taking(takes).remedy(Call::Admin, &doing));
             }
-            let committed = || Committed { offset: entry.offset, metadata: entry.metadata.clone() };
-            Ok((entry.offset >= 0).then(committed))
+            let committed = |offset| Committed { offset, metadata: entry.metadata.clone() };
+            Ok(streams::offset::Offset::new(entry.offset).map(committed))
         };
         partitions.iter().map(one).collect()
     }
@@ -405,7 +406,12 @@ impl Admin for ClusterAdmin {
         }
         let right = Right::topic(Operation::Read, &partition.topic);
         let range = range.map_err(|failure| failure.taking([right]).remedy(Call::Admin, &doing));
-        range.map(|(start, end)| LogRange { start, end })
+        let (start, end) = range?;
+        let offset = |number: i64| {
+            let unknown = || Error::Retry(format!("{doing}: {number} is no offset"));
+            streams::offset::Offset::new(number).ok_or_else(unknown)
+        };
+        Ok(LogRange { start: offset(start)?, end: offset(end)? })
     }
 }
 
@@ -442,7 +448,7 @@ mod tests {
         cluster.create_topic("t", 1, 1).unwrap();
         let settings = KafkaSettings::new(&cluster.bootstrap_servers(), "app", "0");
         let admin = ClusterAdmin::new(&settings, &RestoreConsumer::new(&settings).unwrap()).unwrap();
-        let deletion = admin.delete_records(&[(TopicPartition::new("t", 0), 1)]);
+        let deletion = admin.delete_records(&[(TopicPartition::new("t", 0), streams::offset::Offset::FIRST)]);
         assert!(matches!(&deletion, Ok(Deletion::Unsupported(_))), "{deletion:?}");
         assert_eq!(admin.offset_metadata_limit(), Ok(None));
     }

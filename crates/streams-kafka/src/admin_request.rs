@@ -15,6 +15,7 @@ use super::error::{Call, Failure};
 use super::list::read;
 use super::native::Native;
 use streams::error::{Error, Result};
+use streams::offset::Offset;
 use streams::ports::rights::{self, Right};
 use streams::ports::{Committed, TopicId, TopicIdentity};
 use streams::record::TopicPartition;
@@ -184,9 +185,9 @@ pub(super) fn all_committed(client: &Native, group: &str) -> Result<Option<Vec<(
                     let takes = [Right::group(group), Right::topic(rights::Operation::Read, &entry.topic)];
                     return Err(failure.taking(takes).remedy(Call::Admin, doing));
                 }
-                if entry.offset >= 0 {
+                if let Some(offset) = Offset::new(entry.offset) {
                     let partition = TopicPartition::new(entry.topic.as_str(), entry.partition);
-                    found.push((partition, Committed { offset: entry.offset, metadata: entry.metadata }));
+                    found.push((partition, Committed { offset, metadata: entry.metadata }));
                 }
             }
         }

@@ -10,7 +10,7 @@ use rdkafka::bindings::rd_kafka_resp_err_t as Code;
 
 use super::assignor;
 use super::error::{Call, Failure, describe};
-use super::list::{Entry, List};
+use super::list::{Entry, List, logical};
 use super::messages::Buffer;
 use super::native::{ClientKind, Native};
 use super::offered_member::OfferedMember;
@@ -18,6 +18,7 @@ use super::partitions::{Partitions, hand_out};
 use super::queue::Queue;
 use super::settings::KafkaSettings;
 use streams::error::{Error, Result};
+use streams::offset::Offset;
 use streams::ports::{Fetching, GroupEvent, GroupMetadata, Membership, PartitionStart};
 use streams::record::{RecordBatch, TopicPartition};
 
@@ -232,7 +233,9 @@ impl Shared {
 impl GroupFetching {
     fn list(&self, starts: &[PartitionStart]) -> List {
         let client = &self.shared.client;
-        client.list(starts.iter().map(|start| (&*start.partition.topic, start.partition.partition, start.offset)))
+        client.list(
+            starts.iter().map(|start| (&*start.partition.topic, start.partition.partition, logical(start.offset))),
+        )
     }
 
     /// Takes partitions out of librdkafka's assignment.
@@ -351,7 +354,7 @@ impl Fetching for GroupFetching {
         self.restart(&starts)
     }
 
-    fn end_offset(&self, partition: &TopicPartition) -> Option<i64> {
+    fn end_offset(&self, partition: &TopicPartition) -> Option<Offset> {
         cached_end(&self.shared.client, partition)
     }
 
@@ -424,7 +427,7 @@ impl GroupFetching {
 }
 
 /// One past the last offset of a partition's log, as the last fetch reported it.
-pub(super) fn cached_end(client: &Native, partition: &TopicPartition) -> Option<i64> {
+pub(super) fn cached_end(client: &Native, partition: &TopicPartition) -> Option<Offset> {
     let name = CString::new(&*partition.topic).ok()?;
     let mut start = -1;
     let mut end = -1;
@@ -432,7 +435,7 @@ pub(super) fn cached_end(client: &Native, partition: &TopicPartition) -> Option<
     let code = unsafe {
         sys::rd_kafka_get_watermark_offsets(client.as_ptr(), name.as_ptr(), partition.partition, &mut start, &mut end)
     };
-    (Failure::of(code).is_none() && end >= 0).then_some(end)
+    if Failure::of(code).is_none() { Offset::new(end) } else { None }
 }
 
 #[cfg(test)]

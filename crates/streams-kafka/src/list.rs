@@ -4,7 +4,16 @@ use std::ffi::{CStr, CString};
 
 use rdkafka::bindings as sys;
 
+use streams::offset::StartOffset;
 use streams::record::TopicPartition;
+
+/// A start as librdkafka's lists have it: an offset, or the number that stands for the beginning.
+pub(super) fn logical(start: StartOffset) -> i64 {
+    match start {
+        StartOffset::Beginning => i64::from(sys::RD_KAFKA_OFFSET_BEGINNING),
+        StartOffset::At(offset) => offset.number(),
+    }
+}
 
 /// One partition of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -19,6 +19,7 @@ use super::messages::{Buffer, View};
 use super::settings::KafkaSettings;
 use mirror::ports::{LogError, LogHeader, LogReceiver, LogRecord, LogSource};
 use streams::error::{Error, Result};
+use streams::offset::Offset;
 use streams::ports::{Fetching, GroupEvent, Membership, PartitionStart};
 use streams::record::TopicPartition;
 
@@ -387,7 +388,8 @@ impl LogSource for MirrorSource {
             }
             return Err(LogError::OutOfRange { partition: partition.clone(), offset, begin, end });
         }
-        let start = PartitionStart { partition: partition.clone(), offset };
+        let first = Offset::new(offset).unwrap_or_default();
+        let start = PartitionStart { partition: partition.clone(), offset: first.into() };
         self.fetching.assign(&[start]).map_err(unavailable)?;
         self.started.push(partition.clone());
         // It runs while the others may be held back: the next serving holds it back as well.
@@ -407,7 +409,7 @@ impl LogSource for MirrorSource {
     }
 
     fn ends(&mut self) -> Vec<(TopicPartition, i64)> {
-        let end = |partition: &TopicPartition| Some((partition.clone(), self.fetching.end_offset(partition)?));
+        let end = |partition: &TopicPartition| Some((partition.clone(), self.fetching.end_offset(partition)?.number()));
         self.started.iter().filter_map(end).collect()
     }
 }

@@ -11,6 +11,7 @@ use super::error::{Call, Failure};
 use super::messages::View;
 use super::native::Native;
 use streams::error::Error;
+use streams::offset::{Offset, StartOffset};
 use streams::ports::rights::{Operation, Right};
 use streams::record::{RecordBatch, TopicPartition};
 
@@ -19,9 +20,8 @@ struct ReadPartition {
     partition: TopicPartition,
     /// librdkafka's handle of the topic, 0 until the first message provides it.
     handle: usize,
-    /// The offset of the next record to hand out;
-    /// [`BEGINNING`](streams::ports::PartitionStart::BEGINNING) until the first one.
-    next: i64,
+    /// The next record to hand out.
+    next: StartOffset,
     /// In the assignment, but nothing of it is handed out: taken away by the runtime, or paused.
     held: bool,
 }
@@ -35,7 +35,7 @@ pub(super) struct Partitions {
 
 impl Partitions {
     /// Hands out a partition from `next` on, new or not.
-    pub fn start(&mut self, partition: &TopicPartition, next: i64) {
+    pub fn start(&mut self, partition: &TopicPartition, next: StartOffset) {
         match self.find(partition) {
             Some(at) => (self.reading[at].next, self.reading[at].held) = (next, false),
             None => self.reading.push(ReadPartition { partition: partition.clone(), handle: 0, next, held: false }),
@@ -59,8 +59,8 @@ impl Partitions {
         self.find(partition).is_some()
     }
 
-    /// The offset that a partition goes on at.
-    pub fn next(&self, partition: &TopicPartition) -> Option<i64> {
+    /// Where a partition goes on.
+    pub fn next(&self, partition: &TopicPartition) -> Option<StartOffset> {
         self.find(partition).map(|at| self.reading[at].next)
     }
 
@@ -69,10 +69,11 @@ impl Partitions {
     pub fn admit(&mut self, message: &View<'_>) -> Option<&TopicPartition> {
         let at = self.find_message(message)?;
         let reading = &mut self.reading[at];
-        if reading.held || message.offset() < reading.next {
+        let offset = Offset::new(message.offset())?;
+        if reading.held || StartOffset::At(offset) < reading.next {
             return None;
         }
-        reading.next = message.offset() + i64::from(!message.is_end());
+        reading.next = if message.is_end() { offset } else { offset.next() }.into();
         Some(&reading.partition)
     }
 
@@ -115,8 +116,8 @@ pub(super) fn hand_out(
     failed: &mut Option<Error>,
 ) {
     if message.is_end() {
-        if partitions.admit(message).is_some() {
-            batch.push_end(message.topic(), message.partition(), message.offset());
+        if let (Some(_), Some(end)) = (partitions.admit(message), Offset::new(message.offset())) {
+            batch.push_end(message.topic(), message.partition(), end);
         }
     } else if let Some(failure) = message.failure() {
         let doing = client.doing_of(message);

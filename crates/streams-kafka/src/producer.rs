@@ -18,6 +18,7 @@ use super::native::{ClientKind, Native};
 use super::send::{Outcome, Sender};
 use super::settings::KafkaSettings;
 use streams::error::{Error, Result};
+use streams::offset::Offset;
 use streams::ports::rights::{Operation, Right};
 use streams::ports::{BatchLimit, DeliveryFailure, GroupMetadata, OffsetCommit, OutRecord, Producer, ProducerFactory};
 use streams::record::TopicPartition;
@@ -71,7 +72,7 @@ struct TransactionalProducer {
     tracked: Vec<Arc<str>>,
     /// The offset of the last delivered record of each tracked partition of this transaction, by
     /// topic handle and partition; `None` where no broker has told it.
-    last: Vec<(usize, i32, Option<i64>)>,
+    last: Vec<(usize, i32, Option<Offset>)>,
     /// Whether a transaction was begun and neither its commit nor its abort was tried.
     is_in_transaction: bool,
     is_outdated: IsOutdated,
@@ -246,7 +247,7 @@ impl TransactionalProducer {
         let place = (delivery.topic as usize, delivery.partition);
         // A broker that finds a batch sent again to be a duplicate need not know any more where the
         // first one lies (DUPLICATE_SEQUENCE_NUMBER): it is delivered, and the offset is negative.
-        let offset = (delivery.offset >= 0).then_some(delivery.offset);
+        let offset = Offset::new(delivery.offset);
         if let Some(last) = self.last.iter_mut().find(|(topic, partition, _)| (*topic, *partition) == place) {
             last.2 = offset;
         } else if self.tracked.iter().any(|topic| **topic == *self.sender.topic_name(place.0)) {
@@ -320,7 +321,7 @@ impl Producer for TransactionalProducer {
         self.failures.pop_front()
     }
 
-    fn last_offset(&self, partition: &TopicPartition) -> Option<i64> {
+    fn last_offset(&self, partition: &TopicPartition) -> Option<Offset> {
         let handle = self.sender.topic_handle(&partition.topic)?;
         let place = (handle, partition.partition);
         self.last.iter().find(|(topic, partition, _)| (*topic, *partition) == place).and_then(|(_, _, offset)| *offset)
@@ -345,7 +346,7 @@ impl Producer for TransactionalProducer {
         }
         let mut list = List::new(offsets.len());
         for commit in offsets {
-            list.add(&commit.partition.topic, commit.partition.partition, commit.offset, &commit.metadata);
+            list.add(&commit.partition.topic, commit.partition.partition, commit.offset.number(), &commit.metadata);
         }
         let error = self.limited(doing, timeout, move |client| {
             let list = list.as_ptr();

@@ -12,6 +12,7 @@ use super::partitions::reading;
 use super::restore_consumer::{RestoreConsumer, Single, TAKE_RECORDS};
 use mirror::ports::{LogHeader, LogRecord};
 use streams::error::{Error, Result};
+use streams::offset::Offset;
 use streams::record::TopicPartition;
 
 /// How long the broker is waited for when a log's bounds are asked for.
@@ -41,7 +42,11 @@ impl RestoreConsumer {
     /// # Errors
     /// [`Error::Fatal`] when the partition cannot be read.
     pub fn range(&self, partition: &TopicPartition, from: i64) -> Result<RangeReader> {
-        Ok(RangeReader { single: self.read(partition, from)?, end: None, error: None })
+        Ok(RangeReader {
+            single: self.read(partition, Offset::new(from).unwrap_or_default().into())?,
+            end: None,
+            error: None,
+        })
     }
 }
 

@@ -15,6 +15,7 @@ use super::restore_consumer::RestoreConsumer;
 use super::settings::KafkaSettings;
 use mirror::ports::{LogError, LogReceiver, LogSource};
 use streams::error::{Error, Result};
+use streams::offset::{Offset, StartOffset};
 use streams::ports::{
     Admin, Committed, Deletion, GroupMember, LogRange, NewTopic, RestoreClient, RestoreReader, TopicIdentity, TopicInfo,
 };
@@ -82,8 +83,8 @@ impl<T> Renewable<T> {
 }
 
 impl RestoreClient for Renewable<RestoreConsumer> {
-    fn open(&self, partition: &TopicPartition, offset: i64) -> Result<Box<dyn RestoreReader>> {
-        self.get().open(partition, offset)
+    fn open(&self, partition: &TopicPartition, start: StartOffset) -> Result<Box<dyn RestoreReader>> {
+        self.get().open(partition, start)
     }
 }
 
@@ -108,7 +109,7 @@ impl Admin for Renewable<ClusterAdmin> {
         self.get().offset_metadata_limit()
     }
 
-    fn delete_records(&self, below: &[(TopicPartition, i64)]) -> Result<Deletion> {
+    fn delete_records(&self, below: &[(TopicPartition, Offset)]) -> Result<Deletion> {
         self.get().delete_records(below)
     }
 

@@ -11,12 +11,14 @@ use std::time::Duration;
 use rdkafka::bindings as sys;
 
 use super::error::{Call, Failure, refused};
+use super::list::logical;
 use super::messages::Buffer;
 use super::native::{ClientKind, Native};
 use super::partitions::{Partitions, hand_out, reading};
 use super::queue::Queue;
 use super::settings::{KafkaSettings, Properties};
 use streams::error::{Error, Result};
+use streams::offset::StartOffset;
 use streams::ports::rights::Resource;
 use streams::ports::{RestoreClient, RestoreReader};
 use streams::record::{RecordBatch, TopicPartition};
@@ -60,20 +62,20 @@ impl RestoreConsumer {
 
 impl RestoreConsumer {
     /// Begins to read one partition.
-    pub(super) fn read(&self, partition: &TopicPartition, offset: i64) -> Result<Single> {
+    pub(super) fn read(&self, partition: &TopicPartition, start: StartOffset) -> Result<Single> {
         // The queue first: what is fetched before it is cut loose would go to the common one.
         let queue = Queue::of_partition(&self.client, &partition.topic, partition.partition);
         let queue = queue.ok_or_else(|| {
             Error::Fatal(format!("read {partition}: this is not a name that a topic can have; correct it [HS2017]"))
         })?;
-        let list = self.client.list([(&*partition.topic, partition.partition, offset)].into_iter());
+        let list = self.client.list([(&*partition.topic, partition.partition, logical(start))].into_iter());
         // SAFETY: a live client and a live list, which the call copies.
         let error = unsafe { sys::rd_kafka_incremental_assign(self.client.as_ptr(), list.as_ptr()) };
         if let Some(failure) = Failure::from_error(error) {
             return Err(failure.remedy(Call::Consumer, &format!("read {partition}")));
         }
         let mut partitions = Partitions::default();
-        partitions.start(partition, offset);
+        partitions.start(partition, start);
         let common = self.common.clone();
         let buffer = Buffer::new();
         Ok(Single { buffer, partition: partition.clone(), partitions, queue, common })
@@ -81,8 +83,8 @@ impl RestoreConsumer {
 }
 
 impl RestoreClient for RestoreConsumer {
-    fn open(&self, partition: &TopicPartition, offset: i64) -> Result<Box<dyn RestoreReader>> {
-        Ok(Box::new(PartitionReader { single: self.read(partition, offset)?, error: None }))
+    fn open(&self, partition: &TopicPartition, start: StartOffset) -> Result<Box<dyn RestoreReader>> {
+        Ok(Box::new(PartitionReader { single: self.read(partition, start)?, error: None }))
     }
 }
 

@@ -10,6 +10,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::error::{Error, Result};
+use super::offset::{Offset, StartOffset};
 use super::ports::StoreEngine;
 use super::record::{InRecord, Origin, Record, RecordBatch, TaskId};
 use super::store::checkpoint::Checkpoint;
@@ -44,7 +45,7 @@ struct Wires {
 }
 
 impl RecordCollector for Wires {
-    fn begin(&mut self, _task: TaskId, _offset: i64) {}
+    fn begin(&mut self, _task: TaskId, _offset: Offset) {}
 
     fn begin_background_step(&mut self, _task: TaskId) {}
 
@@ -115,7 +116,7 @@ impl TopologyDriver {
             self.tasks.insert(id, task);
         }
         let Some(task) = self.tasks.get_mut(&id) else { return Ok(()) };
-        task.set_next_offset(record.origin.offset);
+        task.take_any_record();
         task.process(record, &mut self.wires)?;
         // There are no commits to spread it over, so all of it is done at once.
         while task.has_background_work()? {
@@ -189,7 +190,12 @@ impl TopologyDriver {
 fn open(stores: &MemoryStores, plan: &Arc<Plan>, id: TaskId) -> Result<Task> {
     let db = if plan.stores.is_empty() { None } else { Some(stores.open(id, &plan.store_names())?) };
     let stores = vec![StoreCheckpoint::EMPTY; plan.stores.len()];
-    Task::new(plan.clone(), id, db, Checkpoint { next_offset: i64::MIN, stream_time: StreamTime::NONE, stores })
+    Task::new(
+        plan.clone(),
+        id,
+        db,
+        Checkpoint { next_offset: StartOffset::Beginning, stream_time: StreamTime::NONE, stores },
+    )
 }
 
 fn commit(task: &mut Task, counters: &mut BTreeMap<(&'static str, String), u64>) -> Result<()> {

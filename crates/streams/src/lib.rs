@@ -10,6 +10,7 @@
 //! | [`task`] | tasks: one sub-topology on one partition, which processes records and rolls back to its last commit |
 //! | [`task_assignment`] | who gets which task: a pure function, which prefers members that have the state on disk |
 //! | [`store`] | stores: uncommitted state on top of a database, and the checkpoint of a commit |
+//! | [`offset`] | offsets, and where the reading of a log begins |
 //! | [`stream_time`] | the clock of a task, which only its records move |
 //! | [`runtime`] | stream threads, which poll, process, commit, rebalance and restore over the ports alone |
 //! | [`audit`] | re-runs tasks from their logs and compares what they make with what is on the topics |
@@ -21,6 +22,7 @@
 pub mod audit;
 pub mod driver;
 pub mod error;
+pub mod offset;
 pub mod planted;
 pub mod ports;
 pub mod processor;

@@ -7,6 +7,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::offset::Offset;
+
 /// A partition of a topic.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TopicPartition {
@@ -193,7 +195,7 @@ pub struct PartitionEnd {
     pub partition: TopicPartition,
     /// The offset from which the next record will be read: past all trailing transaction markers
     /// that the client has seen.
-    pub offset: i64,
+    pub offset: Offset,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -266,7 +268,7 @@ impl RecordBatch {
 
     /// Adds the end of a partition. Records of the same partition that were pushed before it lie
     /// below its offset.
-    pub fn push_end(&mut self, topic: &str, partition: i32, offset: i64) {
+    pub fn push_end(&mut self, topic: &str, partition: i32, offset: Offset) {
         let topic = self.intern(topic) as usize;
         let partition = TopicPartition { topic: self.topics[topic].clone(), partition };
         self.ends.push(PartitionEnd { partition, offset });
@@ -350,7 +352,8 @@ mod tests {
         let at = |offset| Origin { topic: "t", partition: 3, offset, timestamp_ms: 9 };
         batch.push(at(1), Some(b"k"), None, [("a", Some(&b"x"[..])), ("b", None), ("a", Some(&b""[..]))]);
         batch.push(at(4), None, Some(b""), []);
-        batch.push_end("t", 3, 7);
+        let end = Offset::new(7).unwrap();
+        batch.push_end("t", 3, end);
         let first = batch.get(0).unwrap();
         assert_eq!((first.origin, first.record.key, first.record.value), (at(1), Some(&b"k"[..]), None));
         let headers: Vec<_> = first.record.headers.iter().collect();
@@ -360,7 +363,7 @@ mod tests {
         let second = batch.get(1).unwrap();
         assert_eq!((second.record.key, second.record.value), (None, Some(&b""[..])));
         assert!(second.record.headers.is_empty());
-        assert_eq!(batch.ends(), [PartitionEnd { partition: TopicPartition::new("t", 3), offset: 7 }]);
+        assert_eq!(batch.ends(), [PartitionEnd { partition: TopicPartition::new("t", 3), offset: end }]);
         batch.clear();
         assert!(batch.is_empty() && batch.ends().is_empty() && batch.byte_len() == 0);
     }

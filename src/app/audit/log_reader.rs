@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::anyhow;
 
 use streams::error::{Error, Result};
+use streams::offset::StartOffset;
 use streams::ports::{RestoreClient, RestoreReader};
 use streams::record::{InRecord, RecordBatch, TopicPartition};
 
@@ -27,13 +28,14 @@ pub struct LogReader {
 }
 
 impl LogReader {
-    /// Begins to read at an offset, or at [`streams::ports::PartitionStart::BEGINNING`].
+    /// Begins to read.
     ///
     /// # Errors
     /// The partition cannot be read.
-    pub fn open(client: &dyn RestoreClient, partition: &TopicPartition, from: i64) -> Result<LogReader> {
-        let reader = client.open(partition, from)?;
-        Ok(LogReader { partition: partition.clone(), reader, batch: RecordBatch::new(), index: 0, next: from })
+    pub fn open(client: &dyn RestoreClient, partition: &TopicPartition, start: StartOffset) -> Result<LogReader> {
+        let reader = client.open(partition, start)?;
+        let next = start.offset().unwrap_or_default().number();
+        Ok(LogReader { partition: partition.clone(), reader, batch: RecordBatch::new(), index: 0, next })
     }
 
     /// Hands over the committed records below `to`, waiting for them where they are not there yet.
@@ -52,7 +54,7 @@ impl LogReader {
                 self.index += 1;
                 self.next = record.origin.offset + 1;
             }
-            self.next = self.batch.ends().iter().map(|end| end.offset).fold(self.next, i64::max);
+            self.next = self.batch.ends().iter().map(|end| end.offset.number()).fold(self.next, i64::max);
             if self.next >= to {
                 break;
             }

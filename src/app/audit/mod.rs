@@ -26,6 +26,7 @@ use log_reader::{LogReader, PATIENCE, patiently};
 use memory_operators::MemoryAuditRules;
 use report::AuditReport;
 use streams::audit::{AuditOutcome, Commit, ExpectedRecord, OutputAudit, Stretch, WorkDone, sizes};
+use streams::offset::Offset;
 use streams::ports::Admin as _;
 use streams::record::{TaskId, TopicPartition};
 use streams::runtime::RuntimeConfig;
@@ -127,7 +128,7 @@ impl Audit<'_> {
             self.wait_for_markers(&from)?;
             let commits = commits(&self.clients, &places, &self.digest)?;
             for (task, commit) in tasks.iter_mut().zip(&commits) {
-                task.stretch.must_from = commit.checkpoint.next_offset;
+                task.stretch.must_from = commit.next_offset().number();
             }
         }
         let deadline = Instant::now() + time;
@@ -140,7 +141,7 @@ impl Audit<'_> {
             sleep(LOOK.min(deadline.saturating_duration_since(Instant::now())));
         };
         for (task, commit) in tasks.iter_mut().zip(&last) {
-            task.stretch.must_to = commit.checkpoint.next_offset;
+            task.stretch.must_to = commit.next_offset().number();
         }
         let to = self.wait_for_markers(&self.ends_of(&outputs, AuditStart::Commit)?)?;
         let beyond = commits(&self.clients, &places, &self.digest)?;
@@ -221,13 +222,13 @@ impl Audit<'_> {
         let mut ends = BTreeMap::new();
         for partition in outputs {
             let range = patiently(|| self.clients.admin.log_range(partition))?;
-            if at == AuditStart::Beginning && range.start > 0 {
+            if at == AuditStart::Beginning && range.start > Offset::FIRST {
                 return Err(AuditError::NotComparable(format!(
                     "the records of {partition} before offset {} are deleted: begin at the last commits (`--start commit`)",
                     range.start
                 )));
             }
-            ends.insert(partition.clone(), if at == AuditStart::Beginning { 0 } else { range.end });
+            ends.insert(partition.clone(), if at == AuditStart::Beginning { 0 } else { range.end.number() });
         }
         Ok(ends)
     }
@@ -274,7 +275,8 @@ impl Audit<'_> {
         }
         // All at once, so that the brokers are asked once for all of them.
         let open = |(partition, offset): (&TopicPartition, &i64)| {
-            LogReader::open(&self.clients.outputs, partition, *offset).map(|reader| (partition.clone(), reader))
+            LogReader::open(&self.clients.outputs, partition, Offset::new(*offset).unwrap_or_default().into())
+                .map(|reader| (partition.clone(), reader))
         };
         let readers = from.iter().filter(|(partition, offset)| to.get(partition) > Some(offset)).map(open);
         let mut readers = readers.collect::<Result<BTreeMap<_, _>, _>>()?;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::clients::{AuditError, Clients};
 use super::log_reader::{LogReader, patiently};
 use streams::audit::{AuditOutcome, AuditRules, ChangelogAudit, Commit, DifferenceKind, Rerun, Stretch, WorkDone};
-use streams::ports::{Admin as _, PartitionStart};
+use streams::offset::{Offset, StartOffset};
+use streams::ports::Admin as _;
 use streams::record::{TaskId, TopicPartition};
 use streams::task::Plan;
 use streams::topology_digest::{Stamp, TopologyDigest};
@@ -36,7 +37,7 @@ pub fn commits(clients: &Clients, places: &[Place], digest: &TopologyDigest) -> 
     let mut generation = None;
     for (place, commit) in places.iter().zip(&commits) {
         let Some(stamp) = &commit.stamp else {
-            if commit.checkpoint.next_offset > 0 {
+            if commit.next_offset() > Offset::FIRST {
                 return Err(AuditError::NotComparable(format!(
                     "the last commit of {} does not say which topology made it: an earlier release did",
                     place.source
@@ -77,7 +78,7 @@ impl AuditedTask {
         commit: &Commit,
         rules: &dyn AuditRules,
     ) -> Result<(AuditedTask, AuditOutcome), AuditError> {
-        let from = commit.checkpoint.next_offset;
+        let from = commit.next_offset();
         let range = patiently(|| clients.admin.log_range(&place.source))?;
         if range.start > from {
             return Err(AuditError::NotComparable(format!(
@@ -91,9 +92,9 @@ impl AuditedTask {
         for (at, store) in place.plan.stores.iter().enumerate() {
             let partition = TopicPartition::new(store.changelog.clone(), place.id.partition);
             let mut changelog = ChangelogAudit::new(partition.clone(), &store.name, at);
-            let mut reader = LogReader::open(&clients.reader, &partition, PartitionStart::BEGINNING)?;
+            let mut reader = LogReader::open(&clients.reader, &partition, StartOffset::Beginning)?;
             let checkpoint = commit.checkpoint.stores[at];
-            let to = checkpoint.changelog_offset.map_or(0, |last| last + 1);
+            let to = checkpoint.changelog_offset.map_or(0, |last| last.next().number());
             reader.read_to(to, &mut |record| {
                 changelog.restore(record);
                 Ok(())
@@ -112,15 +113,15 @@ impl AuditedTask {
         }
         let rows: Vec<_> = changelogs.iter().map(|(changelog, _)| changelog.rows()).collect();
         let rerun = Rerun::new(&place.plan, place.id, commit.checkpoint.clone(), &rows, rules)?;
-        let stretch = Stretch { source: place.source.clone(), must_from: from, must_to: from };
-        let log = LogReader::open(&clients.reader, &place.source, from)?;
-        Ok((AuditedTask { rerun, stretch, from, log, changelogs }, outcome))
+        let stretch = Stretch { source: place.source.clone(), must_from: from.number(), must_to: from.number() };
+        let log = LogReader::open(&clients.reader, &place.source, from.into())?;
+        Ok((AuditedTask { rerun, stretch, from: from.number(), log, changelogs }, outcome))
     }
 
     /// Re-runs the records below a commit.
     pub fn follow(&mut self, commit: &Commit, rules: &dyn AuditRules) -> Result<(), AuditError> {
         let AuditedTask { rerun, log, .. } = self;
-        log.read_to(commit.checkpoint.next_offset, &mut |record| rerun.process(record, rules))?;
+        log.read_to(commit.next_offset().number(), &mut |record| rerun.process(record, rules))?;
         Ok(())
     }
 
@@ -146,7 +147,7 @@ impl AuditedTask {
         for (changelog, reader) in &mut self.changelogs {
             let at = &checkpoint.stores[changelog.store()];
             let partition = changelog.partition().clone();
-            reader.read_to(at.changelog_offset.map_or(0, |last| last + 1), &mut |record| {
+            reader.read_to(at.changelog_offset.map_or(0, |last| last.next().number()), &mut |record| {
                 changelog.follow(record);
                 Ok(())
             })?;

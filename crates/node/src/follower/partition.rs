@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use streams::error::Result;
-use streams::ports::{PartitionStart, RestoreReader};
+use streams::offset::{Offset, StartOffset};
+use streams::ports::RestoreReader;
 use streams::record::{RecordBatch, TopicPartition};
 
 use super::feed::{Feed, Sorted};
@@ -37,7 +38,7 @@ pub(super) struct Polled<K> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Beginning {
     /// At the position, or at the log's first record where nothing was read before.
-    AsStored(i64),
+    AsStored(StartOffset),
     /// At the log's first record, which has this offset: nothing was read before, and earlier
     /// records are gone.
     Shortened { start: i64 },
@@ -48,24 +49,25 @@ pub(super) enum Beginning {
 /// Decides where to begin: a position is good where the log holds it, or ends there.
 pub(super) fn beginning(kafka: &KafkaClients, partition: &TopicPartition, stored: Option<i64>) -> Result<Beginning> {
     let range = kafka.admin.log_range(partition)?;
-    Ok(match stored {
-        None if range.start > 0 => Beginning::Shortened { start: range.start },
-        None => Beginning::AsStored(PartitionStart::BEGINNING),
-        Some(position) if (range.start..=range.end).contains(&position) => Beginning::AsStored(position),
-        Some(_) => Beginning::OutsideLog { start: range.start, end: range.end },
+    let (start, end) = (range.start.number(), range.end.number());
+    Ok(match (stored, stored.and_then(Offset::new)) {
+        (None, _) if start > 0 => Beginning::Shortened { start },
+        (None, _) => Beginning::AsStored(StartOffset::Beginning),
+        (_, Some(position)) if (range.start..=range.end).contains(&position) => Beginning::AsStored(position.into()),
+        (Some(_), _) => Beginning::OutsideLog { start, end },
     })
 }
 
 impl FollowedPartition {
-    /// Opens a partition at an offset.
+    /// Opens a partition.
     pub fn open(
         kafka: &KafkaClients,
         partition: TopicPartition,
-        offset: i64,
+        start: StartOffset,
         stored: Option<i64>,
     ) -> Result<FollowedPartition> {
-        let reader = kafka.reader.open(&partition, offset)?;
-        let position = offset.max(0);
+        let reader = kafka.reader.open(&partition, start)?;
+        let position = start.offset().unwrap_or_default().number();
         Ok(FollowedPartition { partition, reader, batch: RecordBatch::new(), position, stored, has_reached_end: false })
     }
 
@@ -88,7 +90,7 @@ impl FollowedPartition {
             polled.next = polled.next.max(offset + 1);
         }
         for end in self.batch.ends() {
-            polled.next = polled.next.max(end.offset);
+            polled.next = polled.next.max(end.offset.number());
             self.has_reached_end = true;
         }
         Ok(polled)

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use streams::error::Error;
-use streams::ports::{PartitionStart, TopicIdentity};
+use streams::offset::{Offset, StartOffset};
+use streams::ports::TopicIdentity;
 use streams::record::TopicPartition;
 
 use super::feed::Feed;
@@ -28,6 +29,11 @@ const LOOK_FOR_TOPIC: Duration = Duration::from_secs(1);
 enum Break {
     Kafka(Error),
     Journal(JournalError),
+}
+
+/// Where reading begins; at the log's first record where no position is known.
+fn start_at(position: Option<i64>) -> StartOffset {
+    position.and_then(Offset::new).map_or(StartOffset::Beginning, StartOffset::At)
 }
 
 impl From<Error> for Break {
@@ -156,7 +162,7 @@ impl<F: Feed> FollowerLoop<F> {
         self.store_positions(partitions)?;
         for followed in partitions.iter() {
             let range = self.kafka.admin.log_range(&followed.partition)?;
-            let progress = PartitionProgress { position: followed.position, end: range.end };
+            let progress = PartitionProgress { position: followed.position, end: range.end.number() };
             self.progress.lock().partitions.insert(followed.partition.partition, progress);
         }
         Ok(())
@@ -165,7 +171,7 @@ impl<F: Feed> FollowerLoop<F> {
     fn open(&self, partition: TopicPartition) -> Result<FollowedPartition, Break> {
         let stored = self.feed.position(&partition)?.filter(|position| *position > 0);
         match beginning(&self.kafka, &partition, stored)? {
-            Beginning::AsStored(offset) => Ok(FollowedPartition::open(&self.kafka, partition, offset, stored)?),
+            Beginning::AsStored(at) => Ok(FollowedPartition::open(&self.kafka, partition, at, stored)?),
             Beginning::Shortened { start } => {
                 if self.begin_again(&partition, start)? {
                     tracing::warn!(
@@ -175,7 +181,7 @@ impl<F: Feed> FollowerLoop<F> {
                          The node asks the stream for all resolved memories by a sync request"
                     );
                 }
-                Ok(FollowedPartition::open(&self.kafka, partition, start, Some(start))?)
+                Ok(FollowedPartition::open(&self.kafka, partition, start_at(Some(start)), Some(start))?)
             }
             Beginning::OutsideLog { start, end } => {
                 let position = stored.unwrap_or(0);
@@ -190,8 +196,7 @@ impl<F: Feed> FollowerLoop<F> {
                 };
                 self.restart(&partition, start, &what)?;
                 let stored = Some(start).filter(|start| *start > 0);
-                let offset = stored.unwrap_or(PartitionStart::BEGINNING);
-                Ok(FollowedPartition::open(&self.kafka, partition, offset, stored)?)
+                Ok(FollowedPartition::open(&self.kafka, partition, start_at(stored), stored)?)
             }
         }
     }
@@ -226,7 +231,8 @@ impl<F: Feed> FollowerLoop<F> {
     /// the log as well as otherwise. The next round begins at a position that is inside.
     fn outside_log(&self, followed: &FollowedPartition, text: String) -> Result<Break, Break> {
         let range = self.kafka.admin.log_range(&followed.partition)?;
-        Ok(Break::Kafka(if (range.start..=range.end).contains(&followed.position) {
+        let log = range.start.number()..=range.end.number();
+        Ok(Break::Kafka(if log.contains(&followed.position) {
             Error::Fatal(text)
         } else {
             let partition = &followed.partition;

@@ -6,6 +6,7 @@ use rdkafka::mocking::{MockCluster, MockCoordinator};
 use rdkafka::types::RDKafkaApiKey;
 
 use super::*;
+use streams::offset::Offset;
 use streams::record::{Headers, Record};
 
 #[test]
@@ -59,7 +60,7 @@ fn a_producer_is_given_up_where_librdkafka_waits_for_the_groups_coordinator_for_
         let handle = Arc::new(GroupHandle(handle));
         let group = GroupMetadata { generation: 1, member_id: "member".to_owned(), handle };
         let partition = TopicPartition::new("in", 0);
-        let offsets = [OffsetCommit { partition, offset: 1, metadata: String::new() }];
+        let offsets = [OffsetCommit { partition, offset: Offset::FIRST, metadata: String::new() }];
         _ = send.send(producer.send_offsets(&offsets, &group, Duration::from_secs(1)));
     });
     let sent = answer.recv_timeout(Duration::from_secs(120)).expect("it answers");
@@ -89,7 +90,7 @@ fn a_record_that_was_delivered_to_nobody_knows_where_has_no_offset() {
         sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_DUPLICATE_SEQUENCE_NUMBER,
     );
     assert_eq!(last_offset_after(0, duplicate), None);
-    assert_eq!(last_offset_after(1, appended), Some(0));
+    assert_eq!(last_offset_after(1, appended), Some(Offset::FIRST));
     assert_eq!(last_offset_after(1, duplicate), None, "the record before is not the last one");
 }
 

@@ -18,7 +18,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 // The ports in memory name these as parts of their crate.
-use streams::{error, ports, record, store};
+use streams::{error, offset, ports, record, store};
 use testkit::Random;
 use world::{Done, Running, World};
 

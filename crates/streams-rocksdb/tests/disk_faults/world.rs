@@ -254,7 +254,9 @@ impl Running {
             self.thread.run_once()?;
             let metrics = self.instance.metrics();
             let tasks = metrics.tasks();
-            let is_caught_up = tasks.values().all(|task| task.committed == self.broker.lock().end(&task.source));
+            let is_caught_up = tasks.values().all(|task| {
+                task.committed.map(|committed| committed.number()) == Some(self.broker.lock().end(&task.source))
+            });
             if metrics.ready() && tasks.len() == PARTITIONS as usize && is_caught_up {
                 let rebuilt = metrics.incidents().rebuilt_stores;
                 return Ok(Done { rebuilt, restored: metrics.restored_records() });

@@ -8,6 +8,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64, xxh3_128};
 
 use super::{AuditRules, DecidedBy, Rows, WorkDone};
 use crate::error::{Error, Result};
+use crate::offset::Offset;
 use crate::ports::{Put, StoreBatch, StoreEngine as _};
 use crate::record::{InRecord, Record, TaskId, TopicPartition};
 use crate::store::checkpoint::{Checkpoint, Position};
@@ -71,8 +72,8 @@ struct Collecting<'c> {
 }
 
 impl RecordCollector for Collecting<'_> {
-    fn begin(&mut self, _task: TaskId, offset: i64) {
-        self.to.offset = offset;
+    fn begin(&mut self, _task: TaskId, offset: Offset) {
+        self.to.offset = offset.number();
         self.to.is_background = false;
     }
 
@@ -99,6 +100,9 @@ impl RecordCollector for Collecting<'_> {
 
 /// The values that rows of a store had, by key.
 pub(super) type History = BTreeMap<Box<[u8]>, Vec<u128>>;
+
+/// As the offset of a record of the task's log: it has none before the checkpoint.
+const NO_RECORD: i64 = -1;
 
 /// A task that is re-run.
 pub struct Rerun {
@@ -135,7 +139,8 @@ impl Rerun {
             Some(db)
         };
         let stores = plan.stores.len();
-        let collector = RerunCollector { offset: checkpoint.next_offset - 1, ..RerunCollector::default() };
+        let last = checkpoint.next_offset.offset().and_then(Offset::previous);
+        let collector = RerunCollector { offset: last.map_or(NO_RECORD, Offset::number), ..RerunCollector::default() };
         let mut rerun = Rerun {
             task: Task::new(plan.clone(), id, db, checkpoint)?,
             collector,

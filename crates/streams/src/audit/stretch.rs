@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::error::Result;
+use crate::offset::Offset;
 use crate::ports::{Admin, Committed};
 use crate::record::TopicPartition;
 use crate::runtime::batch_limit;
@@ -49,15 +50,20 @@ impl Commit {
     /// # Errors
     /// The metadata is another program's, or of an unknown version.
     pub fn of(committed: Option<&Committed>, plan: &Plan) -> Result<Commit> {
-        let empty = |next_offset| Checkpoint {
-            next_offset,
+        let empty = |next_offset: Offset| Checkpoint {
+            next_offset: next_offset.into(),
             stream_time: StreamTime::NONE,
             stores: vec![StoreCheckpoint::EMPTY; plan.stores.len()],
         };
-        let Some(committed) = committed else { return Ok(Commit { checkpoint: empty(0), stamp: None }) };
+        let Some(committed) = committed else { return Ok(Commit { checkpoint: empty(Offset::FIRST), stamp: None }) };
         let found = decode_metadata(committed.offset, &committed.metadata, &plan.store_names())?;
         let checkpoint = found.unwrap_or_else(|| empty(committed.offset));
         Ok(Commit { checkpoint, stamp: Stamp::find(&committed.metadata) })
+    }
+
+    /// The next record of the task's log.
+    pub fn next_offset(&self) -> Offset {
+        self.checkpoint.next_offset.offset().unwrap_or_default()
     }
 }
 

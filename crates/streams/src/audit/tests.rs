@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::offset::Offset;
 use crate::processor::{Processor, ProcessorContext, ProcessorError};
 use crate::record::{Headers, InRecord, Origin, TaskId, TopicPartition};
 use crate::store::checkpoint::{Checkpoint, StoreCheckpoint};
@@ -69,7 +70,11 @@ fn rerun(from: i64, rows: &Rows, keys: &[&str]) -> Rerun {
         .build();
     let plan: Arc<Plan> = Plan::all(&topology.unwrap(), "app", &Sizes::default())[1].clone();
     let store = StoreCheckpoint { changelog_offset: None, checksum: checksum(rows) };
-    let checkpoint = Checkpoint { next_offset: from, stream_time: StreamTime::NONE, stores: vec![store] };
+    let checkpoint = Checkpoint {
+        next_offset: Offset::new(from).unwrap().into(),
+        stream_time: StreamTime::NONE,
+        stores: vec![store],
+    };
     let mut rerun = Rerun::new(&plan, TaskId { subtopology: 1, partition: 0 }, checkpoint, &[rows], &Rules).unwrap();
     for (at, key) in keys.iter().enumerate() {
         rerun.process(&record(LOG, from + at as i64, key, Some(b"v")), &Rules).unwrap();
@@ -153,7 +158,7 @@ fn state(task: &Rerun, before: &Rows, found: &[(&str, Option<&[u8]>)], later: &[
     }
     let mut rows = Rows::new();
     task.each_row(0, &mut |key, value| _ = rows.insert(key.into(), value.into())).unwrap();
-    let at = StoreCheckpoint { changelog_offset: Some(50), checksum: checksum(&rows) };
+    let at = StoreCheckpoint { changelog_offset: Offset::new(50), checksum: checksum(&rows) };
     changelog.compare(task, &at, task.work_done(), &Rules).unwrap()
 }
 

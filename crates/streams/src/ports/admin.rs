@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::error::Result;
+use crate::offset::Offset;
 use crate::record::TopicPartition;
 
 /// A topic that exists.
@@ -67,7 +68,7 @@ pub struct NewTopic {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Committed {
     /// The offset of the next record to read.
-    pub offset: i64,
+    pub offset: Offset,
     /// The text committed with it; empty if none was.
     pub metadata: String,
 }
@@ -85,9 +86,9 @@ pub struct GroupMember {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogRange {
     /// The first offset of the log (the low watermark).
-    pub start: i64,
+    pub start: Offset,
     /// One past the last offset (the high watermark).
-    pub end: i64,
+    pub end: Offset,
 }
 
 /// Administration of topics and offsets. All calls block; none is made from within a poll.
@@ -111,7 +112,7 @@ pub trait Admin: Send + Sync {
     fn offset_metadata_limit(&self) -> Result<Option<usize>>;
 
     /// Deletes the records below the offset of each partition.
-    fn delete_records(&self, below: &[(TopicPartition, i64)]) -> Result<Deletion>;
+    fn delete_records(&self, below: &[(TopicPartition, Offset)]) -> Result<Deletion>;
 
     /// The group's committed offsets (stable ones: an open transaction that covers them is waited
     /// for), in the order asked for.

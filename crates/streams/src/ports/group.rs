@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::Result;
+use crate::offset::{Offset, StartOffset};
 use crate::record::{RecordBatch, TopicPartition};
 
 /// A change of the assignment (cooperative protocol: only what changes is named).
@@ -79,14 +80,8 @@ pub trait Membership {
 pub struct PartitionStart {
     /// The partition.
     pub partition: TopicPartition,
-    /// The offset of the first record wanted; [`PartitionStart::BEGINNING`] for the log's first
-    /// one.
-    pub offset: i64,
-}
-
-impl PartitionStart {
-    /// As an offset: the log's first record, whatever its offset.
-    pub const BEGINNING: i64 = -2;
+    /// The first record wanted.
+    pub offset: StartOffset,
 }
 
 /// Fetching of records, read committed. One a stream thread.
@@ -120,7 +115,7 @@ pub trait Fetching {
 
     /// One past the last offset of an assigned partition's log (the high watermark), as last heard
     /// of; the broker is not asked. For lag only.
-    fn end_offset(&self, partition: &TopicPartition) -> Option<i64> {
+    fn end_offset(&self, partition: &TopicPartition) -> Option<Offset> {
         let _ = partition;
         None
     }
@@ -129,9 +124,8 @@ pub trait Fetching {
 /// Reads changelogs for restores: one client an instance, a queue a partition. Used from several
 /// threads.
 pub trait RestoreClient: Send + Sync {
-    /// Begins to read a partition, read committed, at an offset ([`PartitionStart::BEGINNING`]: the
-    /// log's first). A partition is open at most once.
-    fn open(&self, partition: &TopicPartition, offset: i64) -> Result<Box<dyn RestoreReader>>;
+    /// Begins to read a partition, read committed. A partition is open at most once.
+    fn open(&self, partition: &TopicPartition, start: StartOffset) -> Result<Box<dyn RestoreReader>>;
 }
 
 /// One partition that is being read; dropping it ends the reading.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::group::GroupMetadata;
 use crate::error::{Error, Result};
+use crate::offset::Offset;
 use crate::record::{Record, TopicPartition};
 
 /// A record to send, to an explicit partition.
@@ -38,7 +39,7 @@ pub struct OffsetCommit {
     /// The source partition.
     pub partition: TopicPartition,
     /// The next record to read.
-    pub offset: i64,
+    pub offset: Offset,
     /// The checkpoint of the task; at most 4,096 bytes of text.
     pub metadata: String,
 }
@@ -140,7 +141,7 @@ pub trait Producer {
     /// The offset of the last record delivered to a partition since `begin`, among those whose
     /// topic was named to [`Producer::track`]. `None` also where the broker has that record and
     /// does not say where.
-    fn last_offset(&self, partition: &TopicPartition) -> Option<i64>;
+    fn last_offset(&self, partition: &TopicPartition) -> Option<Offset>;
 
     /// Names the topics (changelogs) whose delivered offsets are kept for
     /// [`Producer::last_offset`].

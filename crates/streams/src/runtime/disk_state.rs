@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::instance::Instance;
 use crate::error::Result;
+use crate::offset::Offset;
 use crate::record::{TaskId, TopicPartition};
 use crate::store::checkpoint::{Checkpoint, Position};
 use crate::task::{Plan, PlanStore};
@@ -22,8 +23,8 @@ fn is_on_disk(store: &PlanStore) -> bool {
 }
 
 /// How much of a changelog a store has, as a number of offsets.
-fn reached(changelog_offset: Option<i64>) -> u64 {
-    changelog_offset.map_or(0, |offset| offset.max(-1).unsigned_abs() + 1)
+fn reached(changelog_offset: Option<Offset>) -> u64 {
+    changelog_offset.map_or(0, |offset| offset.next().since(Offset::FIRST))
 }
 
 impl Instance {
@@ -101,7 +102,7 @@ impl Instance {
     }
 
     /// The state of a task lies here, each of these stores up to that offset of its changelog.
-    pub(super) fn note_offsets(&self, id: TaskId, plan: &Plan, offsets: impl Iterator<Item = (usize, Option<i64>)>) {
+    pub(super) fn note_offsets(&self, id: TaskId, plan: &Plan, offsets: impl Iterator<Item = (usize, Option<Offset>)>) {
         let Some(state_on_disk) = &self.config.state_on_disk else { return };
         let of_disk = offsets.filter(|(store, _)| plan.stores.get(*store).is_some_and(is_on_disk));
         let offsets = of_disk.map(|(_, changelog_offset)| reached(changelog_offset)).sum();
@@ -115,6 +116,6 @@ mod tests {
 
     #[test]
     fn offsets_count_what_a_changelog_has_been_read_of() {
-        assert_eq!([None, Some(0), Some(17)].map(reached), [0, 1, 18]);
+        assert_eq!([None, Offset::new(0), Offset::new(17)].map(reached), [0, 1, 18]);
     }
 }

@@ -209,7 +209,7 @@ fn active_position(
     if PlantedBug::QueryPositionOfRestore.is_planted() {
         return Ok(CommitPosition::of(restored, &at));
     }
-    let is_later = |position: &Position| !position.is_restoring() && position.next_offset >= restored.next_offset;
+    let is_later = |position: &Position| !position.is_restoring() && position.next_offset >= Some(restored.next_offset);
     match position {
         Some(position) if is_later(&position) => Ok(CommitPosition::of_position(&position)),
         Some(Position { checksum: Some(checksum), .. }) if checksum == at.checksum => {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::offset::Offset;
 use crate::ports::TopicId;
 use crate::record::TaskId;
 
@@ -20,13 +21,13 @@ pub(super) enum LogLoss {
     /// The group has no committed offset for its partition.
     NoOffset,
     /// Its partition ends before this committed offset.
-    EndsBefore(i64),
+    EndsBefore(Offset),
     /// Its partition begins behind this committed offset.
-    BeginsAfter(i64),
+    BeginsAfter(Offset),
     /// Its topic is not the one with this id, which was committed.
     AnotherTopic(TopicId),
     /// The changelog of its store number `.0` ends before this committed offset.
-    ChangelogEndsBefore(usize, i64),
+    ChangelogEndsBefore(usize, Offset),
 }
 
 /// The losses that were reported for each task since its last restoration, with their times. None
@@ -59,20 +60,20 @@ impl UnconfirmedLosses {
 /// on once the log has its offset again would pass over them. So its stop lasts until the commit is
 /// another one, or an operator says that the log is what it was.
 #[derive(Debug, Default)]
-pub(super) struct TruncatedLogs(Mutex<BTreeMap<TaskId, i64>>);
+pub(super) struct TruncatedLogs(Mutex<BTreeMap<TaskId, Offset>>);
 
 impl TruncatedLogs {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<TaskId, i64>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<TaskId, Offset>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The log of a task ends before this committed offset.
-    pub fn note(&self, task: TaskId, committed: i64) {
+    pub fn note(&self, task: TaskId, committed: Offset) {
         self.lock().insert(task, committed);
     }
 
     /// Whether the log of a task has ended before this committed offset.
-    pub fn is_noted(&self, task: TaskId, committed: i64) -> bool {
+    pub fn is_noted(&self, task: TaskId, committed: Offset) -> bool {
         self.lock().get(&task) == Some(&committed)
     }
 
@@ -98,7 +99,7 @@ mod tests {
         let again = |loss, millis| losses.is_confirmed(task, loss, Duration::from_millis(millis));
         assert!(!again(LogLoss::NoOffset, 0) && !again(LogLoss::NoOffset, 999));
         assert!(again(LogLoss::NoOffset, 1000));
-        assert!(!again(LogLoss::EndsBefore(7), 3000), "another loss begins anew");
+        assert!(!again(LogLoss::EndsBefore(Offset::FIRST), 3000), "another loss begins anew");
         assert!(!again(LogLoss::NoOffset, 9000));
         assert!(!again(LogLoss::NoOffset, 69_000), "the first one is forgotten");
         losses.forget(task);

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::error::TaskStop;
+use crate::offset::Offset;
 use crate::record::{TaskId, TopicPartition};
 use crate::task::Counts;
 use crate::task::state::TaskState;
@@ -180,8 +181,8 @@ pub struct TaskStatus {
     pub stopped: Option<Arc<StoppedTaskStatus>>,
     /// The partition that it reads.
     pub source: TopicPartition,
-    /// The committed next offset; below 0 when nothing was committed yet.
-    pub committed: i64,
+    /// The committed next offset; `None` when nothing was committed yet.
+    pub committed: Option<Offset>,
     /// Records behind: 0 at a committed end of the partition, else up to the last record known.
     pub lag: u64,
     /// Changelog records restored so far, and changelog offsets to restore in all.

@@ -17,11 +17,13 @@ use super::instance::Instance;
 use super::metrics::StandbyStatus;
 use super::queries::CommitLookup;
 use super::restoration::{
-    ChangelogFollower, Holder, RestoreProgress, check_position, checksum_of, find_store_position, open_stores,
+    ChangelogFollower, Holder, RestoreProgress, check_position, checksum_of, find_store_position, offset_behind,
+    open_stores,
 };
 use super::standby_assignment;
 use super::task_locks::TaskLock;
 use crate::error::{Error, Result};
+use crate::offset::Offset;
 use crate::ports::{GroupMember, StoreBatch, TaskStore};
 use crate::record::{RecordBatch, TaskId, TopicPartition};
 use crate::store::Checksum;
@@ -76,7 +78,7 @@ struct StandbyTask {
 struct StandbyStore {
     follower: ChangelogFollower,
     /// The end of the changelog that was last heard of.
-    end: i64,
+    end: Offset,
     is_at_end: bool,
 }
 
@@ -394,14 +396,14 @@ impl StandbyTask {
     }
 
     /// The offset of its changelog that each store has reached.
-    fn offsets(&self) -> impl Iterator<Item = (usize, Option<i64>)> {
+    fn offsets(&self) -> impl Iterator<Item = (usize, Option<Offset>)> {
         self.stores.iter().map(|store| (store.follower.progress().store, store.follower.progress().at))
     }
 
     fn status(&self) -> StandbyStatus {
         let behind = |store: &StandbyStore| match store.is_at_end {
             true => 0,
-            false => (store.end - store.follower.progress().at.map_or(0, |at| at + 1)).max(1) as u64,
+            false => store.end.since(offset_behind(store.follower.progress().at)).max(1),
         };
         StandbyStatus { lag: self.stores.iter().map(behind).sum() }
     }

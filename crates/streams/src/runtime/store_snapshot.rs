@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::error::Error;
+use crate::offset::{Offset, StartOffset};
 use crate::ports::{CHUNK_ENTRIES, ReadError, TaskSnapshot, Visit, end_of_prefix};
 use crate::record::TaskId;
 use crate::store::checkpoint::{Checkpoint, Position, StoreCheckpoint};
@@ -16,7 +17,7 @@ pub struct StoreQuery<'q> {
     pub(super) store: &'q str,
     pub(super) partition: i32,
     pub(super) is_active_required: bool,
-    pub(super) at_least: Option<i64>,
+    pub(super) at_least: Option<Offset>,
 }
 
 impl<'q> StoreQuery<'q> {
@@ -35,7 +36,7 @@ impl<'q> StoreQuery<'q> {
     /// Of a commit that covers all records of the source partition below this offset (KIP-796's
     /// position bound).
     #[must_use]
-    pub fn at_least(self, source_offset: i64) -> StoreQuery<'q> {
+    pub fn at_least(self, source_offset: Offset) -> StoreQuery<'q> {
         StoreQuery { at_least: Some(source_offset), ..self }
     }
 }
@@ -55,16 +56,11 @@ pub enum StoreRole {
 pub struct CommitPosition {
     /// All records of the source partition below this offset are in the rows, and none other;
     /// `None` before the first commit.
-    pub source_offset: Option<i64>,
+    pub source_offset: Option<Offset>,
     /// The greatest record timestamp up to there, in milliseconds since 1970.
     pub stream_time_ms: Option<i64>,
     /// The offset of the store's last record in its changelog; `None` where it has none.
-    pub changelog_offset: Option<i64>,
-}
-
-/// An offset or a time, where the number is one.
-fn known(number: i64) -> Option<i64> {
-    (number >= 0).then_some(number)
+    pub changelog_offset: Option<Offset>,
 }
 
 impl CommitPosition {
@@ -74,7 +70,7 @@ impl CommitPosition {
 
     pub(super) fn of_position(position: &Position) -> CommitPosition {
         CommitPosition {
-            source_offset: known(position.next_offset),
+            source_offset: position.next_offset.and_then(StartOffset::offset),
             stream_time_ms: position.stream_time.ms(),
             changelog_offset: position.changelog_offset,
         }
@@ -124,9 +120,9 @@ pub enum QueryError {
         /// The task of the store.
         task: TaskId,
         /// The offset that they reach; `None` before the first commit.
-        has: Option<i64>,
+        has: Option<Offset>,
         /// The offset asked for.
-        wanted: i64,
+        wanted: Offset,
     },
     /// The store was closed or emptied while the snapshot was open (the task went to another
     /// instance, is restored again or is rebuilt): ask for a new snapshot.

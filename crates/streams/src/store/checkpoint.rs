@@ -9,6 +9,7 @@
 
 use super::Checksum;
 use crate::error::{Error, Result};
+use crate::offset::{Offset, StartOffset};
 use crate::ports::TopicId;
 use crate::record::TaskId;
 use crate::stream_time::StreamTime;
@@ -27,8 +28,10 @@ const OWNER: &str = "@owner/";
 /// In the place of a changelog offset: nothing was ever written.
 const NO_CHANGELOG: i64 = -1;
 
-/// As the next offset of a position: the content belongs to no commit yet.
+/// In the place of a next offset: the content belongs to no commit yet.
 const RESTORING: i64 = -1;
+/// In the place of a next offset: nothing was read yet, and the log's first record comes next.
+const BEGINNING: i64 = -2;
 
 /// In the place of stream time: there was no record yet.
 const NO_STREAM_TIME: i64 = -1;
@@ -37,7 +40,7 @@ const NO_STREAM_TIME: i64 = -1;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checkpoint {
     /// The next record of the source partition.
-    pub next_offset: i64,
+    pub next_offset: StartOffset,
     /// Stream time after the records before it.
     pub stream_time: StreamTime,
     /// Of each store: the offset of its last changelog record, and its checksum.
@@ -48,7 +51,7 @@ pub struct Checkpoint {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreCheckpoint {
     /// The offset of its last changelog record, if there is one.
-    pub changelog_offset: Option<i64>,
+    pub changelog_offset: Option<Offset>,
     /// The checksum of its content.
     pub checksum: Checksum,
 }
@@ -140,9 +143,9 @@ pub fn encode_metadata(checkpoint: &Checkpoint, stores: &[&str], origin: CommitC
 /// The most bytes that the metadata of a task with these stores can have, in an instance of this
 /// id.
 pub fn max_metadata_bytes(stores: &[&str], instance_id: &str, digest: Option<&TopologyDigest>) -> usize {
-    let store = StoreCheckpoint { changelog_offset: Some(i64::MAX), checksum: Checksum::MAX };
-    let checkpoint =
-        Checkpoint { next_offset: i64::MAX, stream_time: StreamTime::of(i64::MAX), stores: vec![store; stores.len()] };
+    let store = StoreCheckpoint { changelog_offset: Offset::new(i64::MAX), checksum: Checksum::MAX };
+    let (next_offset, stream_time) = (StartOffset::Beginning, StreamTime::of(i64::MAX));
+    let checkpoint = Checkpoint { next_offset, stream_time, stores: vec![store; stores.len()] };
     let stamp = digest.map(|digest| Stamp { generation: u64::MAX, digest: digest.clone() });
     let owner = TaskOwner { instance_id, thread: usize::MAX };
     let origin = CommitContext { topic: Some(TopicId(u128::MAX)), owner: Some(owner), stamp: stamp.as_ref() };
@@ -157,14 +160,31 @@ pub fn topic_id_of(metadata: &str) -> Option<TopicId> {
 }
 
 /// A changelog offset as both texts have it.
-fn changelog_word(offset: Option<i64>) -> i64 {
-    offset.unwrap_or(NO_CHANGELOG)
+fn changelog_word(offset: Option<Offset>) -> i64 {
+    offset.map_or(NO_CHANGELOG, Offset::number)
 }
 
 /// Reads the word back; `None` where it is none.
-fn changelog_offset(word: &str) -> Option<Option<i64>> {
-    let offset: i64 = word.parse().ok()?;
-    Some((offset >= 0).then_some(offset))
+fn changelog_offset(word: &str) -> Option<Option<Offset>> {
+    word.parse().ok().map(Offset::new)
+}
+
+/// The next offset as positions have it.
+fn next_offset_word(next: Option<StartOffset>) -> i64 {
+    match next {
+        None => RESTORING,
+        Some(StartOffset::Beginning) => BEGINNING,
+        Some(StartOffset::At(offset)) => offset.number(),
+    }
+}
+
+/// Reads the word back; `None` where it is none.
+fn next_offset(word: &str) -> Option<Option<StartOffset>> {
+    match word.parse().ok()? {
+        RESTORING => Some(None),
+        BEGINNING => Some(Some(StartOffset::Beginning)),
+        number => Offset::new(number).map(|offset| Some(offset.into())),
+    }
 }
 
 /// Stream time as both texts have it.
@@ -190,7 +210,7 @@ fn parse_store(part: &str) -> Option<(&str, StoreCheckpoint)> {
 /// # Errors
 /// This release did not write it, and cannot read it.
 pub fn decode_metadata(
-    next_offset: i64,
+    next_offset: Offset,
     text: &str,
     stores: &[&str],
 ) -> std::result::Result<Option<Checkpoint>, MetadataError> {
@@ -204,6 +224,7 @@ pub fn decode_metadata(
     }
     let bad = || MetadataError::Unreadable(text.to_owned());
     let stream_time = parts.next().and_then(stream_time).ok_or_else(bad)?;
+    let next_offset = StartOffset::At(next_offset);
     let mut checkpoint = Checkpoint { next_offset, stream_time, stores: vec![StoreCheckpoint::EMPTY; stores.len()] };
     for part in parts.filter(|part| !Stamp::is_word(part)) {
         let (name, store) = parse_store(part).ok_or_else(bad)?;
@@ -217,13 +238,13 @@ pub fn decode_metadata(
 /// Where a store's content stands, kept in the store itself and written with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
-    /// The next record of the task's source; -1 while restoring, when the content belongs to no
+    /// The next record of the task's source; `None` while restoring, when the content belongs to no
     /// commit yet.
-    pub next_offset: i64,
+    pub next_offset: Option<StartOffset>,
     /// Stream time at that point.
     pub stream_time: StreamTime,
     /// The offset of the last changelog record that is in the store, if there is one.
-    pub changelog_offset: Option<i64>,
+    pub changelog_offset: Option<Offset>,
     /// The content's checksum; `None` in the midst of a restore from the beginning, which computes
     /// it at its end.
     pub checksum: Option<Checksum>,
@@ -233,7 +254,7 @@ impl Position {
     /// The position of a store at a checkpoint.
     pub fn at(checkpoint: &Checkpoint, store: &StoreCheckpoint) -> Position {
         Position {
-            next_offset: checkpoint.next_offset,
+            next_offset: Some(checkpoint.next_offset),
             stream_time: checkpoint.stream_time,
             changelog_offset: store.changelog_offset,
             checksum: Some(store.checksum),
@@ -241,19 +262,20 @@ impl Position {
     }
 
     /// The position in the midst of a restore.
-    pub fn restoring(changelog_offset: Option<i64>, checksum: Option<Checksum>) -> Position {
-        Position { next_offset: RESTORING, stream_time: StreamTime::NONE, changelog_offset, checksum }
+    pub fn restoring(changelog_offset: Option<Offset>, checksum: Option<Checksum>) -> Position {
+        Position { next_offset: None, stream_time: StreamTime::NONE, changelog_offset, checksum }
     }
 
     /// Whether the content belongs to no commit yet.
     pub fn is_restoring(&self) -> bool {
-        self.next_offset == RESTORING
+        self.next_offset.is_none()
     }
 
     /// As bytes.
     pub fn encode(&self) -> Vec<u8> {
         let Position { next_offset, stream_time, changelog_offset, checksum } = self;
         let stream_time = stream_time_word(*stream_time);
+        let next_offset = next_offset_word(*next_offset);
         let changelog_offset = changelog_word(*changelog_offset);
         let checksum = checksum.map_or("-".to_owned(), |sum| format!("{sum:x}"));
         format!("{VERSION} {next_offset} {stream_time} {changelog_offset} {checksum}").into_bytes()
@@ -268,13 +290,12 @@ impl Position {
         let parts: Vec<&str> = text.split(' ').collect();
         match parts[..] {
             [VERSION, next, time, offset, checksum] => {
-                let number = |text: &str| text.parse::<i64>().map_err(|_| corrupted());
                 let checksum = match checksum {
                     "-" => None,
                     hex => Some(Checksum::from_str_radix(hex, 16).map_err(|_| corrupted())?),
                 };
                 Ok(Position {
-                    next_offset: number(next)?,
+                    next_offset: next_offset(next).ok_or_else(corrupted)?,
                     stream_time: stream_time(time).ok_or_else(corrupted)?,
                     changelog_offset: changelog_offset(offset).ok_or_else(corrupted)?,
                     checksum,
@@ -293,10 +314,14 @@ mod tests {
     use super::*;
     const TASK: TaskId = TaskId { subtopology: 1, partition: 4 };
 
+    fn at(number: i64) -> Offset {
+        Offset::new(number).unwrap()
+    }
+
     fn checkpoint() -> Checkpoint {
-        let store = StoreCheckpoint { changelog_offset: Some(17), checksum: u128::MAX - 1 };
+        let store = StoreCheckpoint { changelog_offset: Offset::new(17), checksum: u128::MAX - 1 };
         Checkpoint {
-            next_offset: 42,
+            next_offset: at(42).into(),
             stream_time: StreamTime::of(1_795_441_887_515),
             stores: vec![store, StoreCheckpoint::EMPTY],
         }
@@ -306,10 +331,10 @@ mod tests {
     fn metadata_round_trips_and_a_new_store_is_empty() {
         let text = encode_metadata(&checkpoint(), &["a", "b"], CommitContext::default());
         assert_eq!(text, "1 1795441887515 a:17:fffffffffffffffffffffffffffffffe b:-1:0");
-        assert_eq!(decode_metadata(42, &text, &["a", "b"]).unwrap(), Some(checkpoint()));
-        let moved = decode_metadata(42, &text, &["new", "a"]).unwrap().unwrap();
+        assert_eq!(decode_metadata(at(42), &text, &["a", "b"]).unwrap(), Some(checkpoint()));
+        let moved = decode_metadata(at(42), &text, &["new", "a"]).unwrap().unwrap();
         assert_eq!(moved.stores, [StoreCheckpoint::EMPTY, checkpoint().stores[0]]);
-        assert_eq!(decode_metadata(42, "", &["a"]).unwrap(), None);
+        assert_eq!(decode_metadata(at(42), "", &["a"]).unwrap(), None);
     }
 
     #[test]
@@ -318,7 +343,7 @@ mod tests {
         let owner = TaskOwner { instance_id: "4f:00", thread: 12 };
         let origin = CommitContext { topic: Some(TopicId(u128::MAX - 5)), owner: Some(owner), stamp: Some(&stamp) };
         let text = encode_metadata(&checkpoint(), &["a", "b"], origin);
-        assert_eq!(decode_metadata(42, &text, &["a", "b"]).unwrap(), Some(checkpoint()));
+        assert_eq!(decode_metadata(at(42), &text, &["a", "b"]).unwrap(), Some(checkpoint()));
         assert_eq!((Stamp::find(&text).as_ref(), topic_id_of(&text)), (origin.stamp, origin.topic));
         assert_eq!(TaskOwner::find(&text), origin.owner);
         assert_eq!(topic_id_of("1 99 memories:5:ab"), None, "an earlier release wrote it");
@@ -333,7 +358,7 @@ mod tests {
 
     #[test]
     fn an_unknown_version_stops_the_program() {
-        let metadata = |text| decode_metadata(0, text, &[]).map_err(Error::from);
+        let metadata = |text| decode_metadata(Offset::FIRST, text, &[]).map_err(Error::from);
         assert!(matches!(metadata("2 whatever"), Err(Error::Fatal(what)) if what.contains("[HS3006]")));
         assert!(matches!(metadata("1 x"), Err(Error::Fatal(what)) if what.contains("[HS1028]")));
         assert!(matches!(Position::decode(TASK, b"2 0"), Err(Error::Fatal(_))));
@@ -356,11 +381,20 @@ mod tests {
     fn positions_round_trip() {
         for position in [
             Position::at(&checkpoint(), &checkpoint().stores[0]),
-            Position::restoring(Some(5), None),
-            Position::restoring(Some(5), Some(7)),
+            Position::restoring(Offset::new(5), None),
+            Position::restoring(Offset::new(5), Some(7)),
+            Position { next_offset: Some(StartOffset::Beginning), ..Position::restoring(None, Some(0)) },
         ] {
             assert_eq!(Position::decode(TASK, &position.encode()).unwrap(), position);
         }
-        assert_eq!(Position::restoring(Some(5), None).encode(), b"1 -1 -1 5 -", "as every release before wrote it");
+        assert_eq!(
+            Position::restoring(Offset::new(5), None).encode(),
+            b"1 -1 -1 5 -",
+            "as every release before wrote it"
+        );
+        let fresh =
+            Checkpoint { next_offset: StartOffset::Beginning, stream_time: StreamTime::NONE, stores: Vec::new() };
+        assert_eq!(Position::at(&fresh, &StoreCheckpoint::EMPTY).encode(), b"1 -2 -1 -1 0", "the same");
+        assert!(Position::decode(TASK, b"1 -3 -1 -1 0").is_err(), "no release writes it");
     }
 }

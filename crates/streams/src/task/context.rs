@@ -4,6 +4,7 @@ use super::counts::Counts;
 use super::dead_letter;
 use super::plan::{Plan, PlanKind, Target};
 use super::{RecordCollector, Sent};
+use crate::offset::Offset;
 use crate::ports::TaskStore;
 use crate::processor::{Processor, ProcessorContext, ProcessorError, StoreRef};
 use crate::record::{Headers, InRecord, Origin, Record, TaskId};
@@ -11,6 +12,9 @@ use crate::store::Overlay;
 use crate::stream_time::StreamTime;
 
 type Result<T> = std::result::Result<T, ProcessorError>;
+
+/// As the offset of a dead letter's origin: the log has no record so far.
+const NO_RECORD: i64 = -1;
 
 /// The origin that a processor declared for the record at hand; its buffer is used again.
 #[derive(Default)]
@@ -53,7 +57,7 @@ pub(crate) struct Core {
     /// Stream time before the record at hand.
     pub stream_time_before: StreamTime,
     /// The offset of the last record of the log.
-    pub last_offset: i64,
+    pub last_offset: Option<Offset>,
     pub origin: DeclaredOrigin,
     pub counts: Counts,
 }
@@ -158,7 +162,7 @@ impl TaskContext<'_> {
         let so_far = Origin {
             topic: &self.plan.source,
             partition: self.core.id.partition,
-            offset: self.core.last_offset,
+            offset: self.core.last_offset.map_or(NO_RECORD, Offset::number),
             timestamp_ms: self.core.stream_time_ms(),
         };
         let origin = self.core.origin.get().or(self.source.map(|source| source.origin)).unwrap_or(so_far);

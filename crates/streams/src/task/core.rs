@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
-use super::RecordCollector;
 use super::context::{Core, DeclaredOrigin, TaskContext};
 use super::counts::Counts;
 use super::plan::{Plan, PlanKind};
+use super::{RecordCollector, offset_of};
 use crate::error::{Error, Result};
+use crate::offset::{Offset, StartOffset};
 use crate::planted::PlantedBug;
 use crate::ports::{Put, StoreBatch, TaskStore};
 use crate::processor::{Processor, ProcessorContext, ProcessorError};
@@ -20,7 +21,7 @@ use crate::stream_time::StreamTime;
 pub struct Task {
     plan: Arc<Plan>,
     core: Core,
-    next_offset: i64,
+    next_offset: StartOffset,
     /// Whether the processors have looked into their stores.
     is_initialised: bool,
     /// The next commit is to bear it, moved or not.
@@ -61,7 +62,7 @@ impl Task {
             db,
             stream_time: checkpoint.stream_time,
             stream_time_before: checkpoint.stream_time,
-            last_offset: checkpoint.next_offset.saturating_sub(1),
+            last_offset: checkpoint.next_offset.offset().and_then(Offset::previous),
             origin: DeclaredOrigin::default(),
             counts: Counts::default(),
         };
@@ -81,8 +82,8 @@ impl Task {
         &self.plan
     }
 
-    /// The offset of the next record that it takes.
-    pub fn next_offset(&self) -> i64 {
+    /// The next record that it takes.
+    pub fn next_offset(&self) -> StartOffset {
         self.next_offset
     }
 
@@ -98,14 +99,14 @@ impl Task {
 
     /// The next record is this one, whatever came before (of a driver, whose input need not be a
     /// log).
-    pub(crate) fn set_next_offset(&mut self, offset: i64) {
-        self.next_offset = offset;
+    pub(crate) fn take_any_record(&mut self) {
+        self.next_offset = StartOffset::Beginning;
     }
 
     /// Nothing but transaction markers lies between the last record and this offset.
-    pub fn skip_to(&mut self, offset: i64) {
+    pub fn skip_to(&mut self, offset: Offset) {
         if !PlantedBug::EndNotCommitted.is_planted() {
-            self.next_offset = self.next_offset.max(offset);
+            self.next_offset = self.next_offset.max(offset.into());
         }
     }
 
@@ -121,13 +122,14 @@ impl Task {
     /// # Errors
     /// The task cannot go on from here; it must be rolled back.
     pub fn process(&mut self, record: &InRecord<'_>, out: &mut dyn RecordCollector) -> Result<()> {
-        if record.origin.offset < self.next_offset {
+        let offset = offset_of(record)?;
+        if StartOffset::At(offset) < self.next_offset {
             return Ok(());
         }
         self.init()?;
-        self.next_offset = record.origin.offset + 1;
-        self.core.last_offset = record.origin.offset;
-        out.begin(self.core.id, record.origin.offset);
+        self.next_offset = offset.next().into();
+        self.core.last_offset = Some(offset);
+        out.begin(self.core.id, offset);
         self.core.origin.clear();
         let before = self.core.stream_time;
         let now = before.after(record.origin.timestamp_ms);
@@ -162,7 +164,10 @@ impl Task {
     /// As for [`Task::process`].
     pub fn has_background_work(&mut self) -> Result<bool> {
         self.init()?;
-        Ok(self.core.processors.iter().flatten().any(|processor| processor.has_background_work()))
+        // What it writes is committed with an offset, which is not known before the log was looked
+        // at.
+        let has_place = self.next_offset != StartOffset::Beginning;
+        Ok(has_place && self.core.processors.iter().flatten().any(|processor| processor.has_background_work()))
     }
 
     /// One slice of the work of each processor that has some.
@@ -226,18 +231,17 @@ impl Task {
 
     /// The checkpoint as of now; `changelog` answers the offset of the last changelog record sent
     /// for a store since the last commit.
-    pub fn checkpoint(&self, changelog: impl Fn(usize) -> Option<i64>) -> Checkpoint {
+    pub fn checkpoint(&self, changelog: impl Fn(usize) -> Option<Offset>) -> Checkpoint {
         let stores = self.core.overlays.iter().enumerate().map(|(at, overlay)| StoreCheckpoint {
             changelog_offset: changelog(at).or(self.committed.stores[at].changelog_offset),
             checksum: overlay.checksum(),
         });
-        let too_high = i64::from(PlantedBug::OffsetTooHigh.is_planted());
-        let too_low = i64::from(PlantedBug::OffsetTooLow.is_planted() && self.next_offset > 0);
-        Checkpoint {
-            next_offset: self.next_offset + too_high - too_low,
-            stream_time: self.core.stream_time,
-            stores: stores.collect(),
-        }
+        let next_offset = match self.next_offset {
+            StartOffset::At(next) if PlantedBug::OffsetTooHigh.is_planted() => next.next().into(),
+            StartOffset::At(next) if PlantedBug::OffsetTooLow.is_planted() => next.previous().unwrap_or(next).into(),
+            next => next,
+        };
+        Checkpoint { next_offset, stream_time: self.core.stream_time, stores: stores.collect() }
     }
 
     /// The transaction with this checkpoint is committed: writes it to the stores in one batch and
@@ -291,7 +295,7 @@ impl Task {
             self.core.stream_time = self.committed.stream_time;
         }
         self.core.stream_time_before = self.committed.stream_time;
-        self.core.last_offset = self.committed.next_offset.saturating_sub(1);
+        self.core.last_offset = self.committed.next_offset.offset().and_then(Offset::previous);
         self.is_initialised &= PlantedBug::BackgroundWorkLostOverAbort.is_planted();
         self.core.counts.reset();
         if !PlantedBug::NextOffsetKeptOverAbort.is_planted() {

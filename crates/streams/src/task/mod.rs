@@ -17,8 +17,18 @@ pub(crate) use plan::{PlanKind, PlanNode};
 
 use std::sync::Arc;
 
-use super::error::Result;
-use super::record::{Record, TaskId};
+use super::error::{Error, Result};
+use super::offset::Offset;
+use super::record::{InRecord, Origin, Record, TaskId};
+
+/// The offset of a record that was read.
+///
+/// # Errors
+/// [`Error::Bug`] where its origin has a number that is none.
+pub(crate) fn offset_of(record: &InRecord<'_>) -> Result<Offset> {
+    let Origin { topic, partition, offset, .. } = record.origin;
+    Offset::new(offset).ok_or_else(|| Error::Bug(format!("a record of {topic}-{partition} has the offset {offset}")))
+}
 
 /// Outcome of sending a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +43,7 @@ pub enum Sent {
 /// thread in its transaction, the driver into memory.
 pub trait RecordCollector {
     /// The outputs that follow come from this record of the task's source topic.
-    fn begin(&mut self, task: TaskId, offset: i64);
+    fn begin(&mut self, task: TaskId, offset: Offset);
 
     /// The outputs that follow come of a step of background work, and of no record: see
     /// `Processor::background_step`.

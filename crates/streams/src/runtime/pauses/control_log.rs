@@ -8,7 +8,8 @@ use std::time::Duration;
 use super::holds::Hold;
 use super::task_scope::TaskScope;
 use crate::error::{Error, Result};
-use crate::ports::{Admin, Clock, NewTopic, PartitionStart, RestoreClient};
+use crate::offset::{Offset, StartOffset};
+use crate::ports::{Admin, Clock, NewTopic, RestoreClient};
 use crate::record::{RecordBatch, TopicPartition};
 
 /// How long a look may take to come to the end of the log.
@@ -70,8 +71,7 @@ impl ControlLog {
         })
     }
 
-    /// Reads on from an offset, or from the beginning (`None`), to the end as it is now; the
-    /// changes, and the offset to go on from.
+    /// Reads on to the end as it is now; the changes, and the offset to go on from.
     ///
     /// # Errors
     /// The log cannot be read now, or has a record that is not of this form.
@@ -79,9 +79,9 @@ impl ControlLog {
         &self,
         client: &dyn RestoreClient,
         clock: &dyn Clock,
-        from: Option<i64>,
-    ) -> Result<(Vec<HoldChange>, i64)> {
-        let mut reader = client.open(&self.partition, from.unwrap_or(PartitionStart::BEGINNING))?;
+        from: StartOffset,
+    ) -> Result<(Vec<HoldChange>, Offset)> {
+        let mut reader = client.open(&self.partition, from)?;
         let deadline = clock.monotonic() + READ_LIMIT;
         let (mut changes, mut batch) = (Vec::new(), RecordBatch::new());
         loop {
@@ -143,9 +143,11 @@ fn decode(key: &str, value: Option<&str>) -> Option<HoldChange> {
     let words: Vec<&str> = value.split(' ').collect();
     let hold = match words[..] {
         ["1", "paused"] => Hold::Paused,
-        ["1", "paused-at", offset] => Hold::PausedAt(offset.parse().ok()?),
+        ["1", "paused-at", offset] => Hold::PausedAt(Offset::new(offset.parse().ok()?)?),
         ["1", "draining", drain] => Hold::Draining(drain.parse().ok()?),
-        ["1", "drain-to", drain, offset] => Hold::DrainTo { drain: drain.parse().ok()?, offset: offset.parse().ok()? },
+        ["1", "drain-to", drain, offset] => {
+            Hold::DrainTo { drain: drain.parse().ok()?, offset: Offset::new(offset.parse().ok()?)? }
+        }
         _ => return None,
     };
     Some((scope, Some(hold)))
@@ -159,7 +161,8 @@ mod tests {
     fn a_record_says_what_was_written_and_another_version_is_refused() {
         let part = TaskScope::Partition(TopicPartition::new("app-by-word-repartition", 12));
         for scope in [TaskScope::Topology, TaskScope::Topic("in".into()), part] {
-            for hold in [Hold::Paused, Hold::PausedAt(120), Hold::Draining(3), Hold::DrainTo { drain: 3, offset: 7 }] {
+            let offset = Offset::new(7).unwrap();
+            for hold in [Hold::Paused, Hold::PausedAt(offset), Hold::Draining(3), Hold::DrainTo { drain: 3, offset }] {
                 let found = decode(&encode_scope(&scope), Some(&encode_hold(hold)));
                 assert_eq!(found, Some((scope.clone(), Some(hold))));
             }

@@ -10,6 +10,7 @@ use super::control_log::HoldChange;
 use super::holds::{Hold, Holds};
 use super::task_scope::TaskScope;
 use crate::error::Result;
+use crate::offset::Offset;
 use crate::record::TopicPartition;
 use crate::task::{Plan, PlanKind};
 
@@ -38,7 +39,7 @@ impl Feed {
 /// The number of partitions of each topic, and what is committed of them.
 pub(super) struct DrainView {
     pub partitions: BTreeMap<Arc<str>, i32>,
-    pub committed: BTreeMap<TopicPartition, i64>,
+    pub committed: BTreeMap<TopicPartition, Offset>,
 }
 
 impl DrainView {
@@ -56,7 +57,7 @@ pub(super) fn next_targets(
     feeds: &[Feed],
     holds: &Holds,
     view: &DrainView,
-    mut end: impl FnMut(&TopicPartition) -> Result<i64>,
+    mut end: impl FnMut(&TopicPartition) -> Result<Offset>,
 ) -> Result<Vec<HoldChange>> {
     let mut changes = Vec::new();
     for (scope, hold) in holds.all() {
@@ -100,14 +101,14 @@ mod tests {
             upstreams: upstreams.iter().map(|one| Arc::from(*one)).collect(),
         };
         let feeds = [feed("in", &[]), feed("by-word", &["in"])];
-        let at = TopicPartition::new;
+        let (at, offset) = (TopicPartition::new, |number| Offset::new(number).unwrap());
         let mut view = DrainView { partitions: [("in".into(), 2), ("by-word".into(), 1)].into(), committed: [].into() };
         let mut holds = Holds::default();
         holds.set(TaskScope::Topology, Some(Hold::Draining(4)));
         // A target of another drain counts for nothing.
-        holds.set(TaskScope::Partition(at("in", 1)), Some(Hold::DrainTo { drain: 3, offset: 1 }));
+        holds.set(TaskScope::Partition(at("in", 1)), Some(Hold::DrainTo { drain: 3, offset: Offset::FIRST }));
         let mut step = |view: &DrainView, end: i64| -> Vec<TopicPartition> {
-            let found = next_targets(&feeds, &holds, view, |_| Ok(end)).unwrap();
+            let found = next_targets(&feeds, &holds, view, |_| Ok(offset(end))).unwrap();
             found.iter().for_each(|(scope, hold)| holds.set(scope.clone(), *hold));
             let source = |(scope, _)| match scope {
                 TaskScope::Partition(source) => source,
@@ -116,13 +117,15 @@ mod tests {
             found.into_iter().map(source).collect()
         };
         assert_eq!(step(&view, 10), [at("in", 0), at("in", 1)]);
-        view.committed = [(at("in", 0), 10), (at("in", 1), 9)].into();
+        view.committed = [(at("in", 0), offset(10)), (at("in", 1), offset(9))].into();
         assert_eq!(step(&view, 10), []);
-        view.committed.insert(at("in", 1), 12);
+        view.committed.insert(at("in", 1), offset(12));
         assert_eq!(step(&view, 7), [at("by-word", 0)]);
         assert_eq!(step(&view, 99), []);
-        assert!(holds.is_paused(&at("by-word", 0), Some(7)) && !holds.is_paused(&at("by-word", 0), Some(6)));
+        assert!(
+            holds.is_paused(&at("by-word", 0), Offset::new(7)) && !holds.is_paused(&at("by-word", 0), Offset::new(6))
+        );
         holds.set(TaskScope::Topology, None);
-        assert!(!holds.is_paused(&at("by-word", 0), Some(7)), "the drain has ended");
+        assert!(!holds.is_paused(&at("by-word", 0), Offset::new(7)), "the drain has ended");
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::task_scope::TaskScope;
+use crate::offset::Offset;
 use crate::record::TopicPartition;
 
 /// How a part of a topology is held.
@@ -12,7 +13,7 @@ pub enum Hold {
     /// No record of it is fetched or processed.
     Paused,
     /// Of a partition: its task is paused once it has committed this offset.
-    PausedAt(i64),
+    PausedAt(Offset),
     /// It is being drained, under this number: each of its tasks is given the offset at which it is
     /// paused.
     Draining(i64),
@@ -22,7 +23,7 @@ pub enum Hold {
         /// The number of the drain.
         drain: i64,
         /// The next offset behind what is to be processed.
-        offset: i64,
+        offset: Offset,
     },
 }
 
@@ -57,7 +58,7 @@ impl Holds {
     }
 
     /// Whether the task that reads a partition is paused, with this offset committed last, if any.
-    pub fn is_paused(&self, source: &TopicPartition, committed: Option<i64>) -> bool {
+    pub fn is_paused(&self, source: &TopicPartition, committed: Option<Offset>) -> bool {
         let pauses = |hold: &Hold| match hold {
             Hold::Paused => true,
             Hold::PausedAt(offset) => committed.is_some_and(|committed| committed >= *offset),
@@ -111,20 +112,22 @@ mod tests {
             assert!(holds.is_paused(&TopicPartition::new("in", 1), None), "{holds:?}");
         }
         assert!(!held(&[(one(1), Hold::Paused)]).is_paused(&TopicPartition::new("in", 2), None));
-        assert!(!held(&[(TaskScope::Topology, Hold::Draining(1))]).is_paused(&TopicPartition::new("in", 1), Some(5)));
+        assert!(
+            !held(&[(TaskScope::Topology, Hold::Draining(1))]).is_paused(&TopicPartition::new("in", 1), Offset::new(5))
+        );
     }
 
     #[test]
     fn a_task_is_paused_once_it_has_committed_its_offset() {
-        let holds = held(&[(one(1), Hold::PausedAt(7))]);
-        let paused = [None, Some(6), Some(7), Some(8)].map(|at| holds.is_paused(&TopicPartition::new("in", 1), at));
+        let holds = held(&[(one(1), Hold::PausedAt(Offset::new(7).unwrap()))]);
+        let paused = [-1, 6, 7, 8].map(Offset::new).map(|at| holds.is_paused(&TopicPartition::new("in", 1), at));
         assert_eq!(paused, [false, false, true, true]);
     }
 
     #[test]
     fn a_part_is_resumed_with_all_within_it_and_not_out_of_a_greater_one() {
         let topic = TaskScope::Topic("in".into());
-        let mut holds = held(&[(topic.clone(), Hold::Paused), (one(1), Hold::PausedAt(3))]);
+        let mut holds = held(&[(topic.clone(), Hold::Paused), (one(1), Hold::PausedAt(Offset::FIRST))]);
         assert_eq!(holds.within(&one(1)), Err(topic.clone()));
         assert_eq!(holds.within(&topic), Ok(vec![topic.clone(), one(1)]));
         assert_eq!(holds.within(&TaskScope::Topology), Ok(vec![topic.clone(), one(1)]));

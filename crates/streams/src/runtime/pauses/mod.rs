@@ -29,6 +29,7 @@ pub use task_scope::TaskScope;
 use super::config::RuntimeConfig;
 use super::metrics::Metrics;
 use crate::error::Error;
+use crate::offset::{Offset, StartOffset};
 use crate::ports::{Admin, Clock, RestoreClient};
 use crate::record::TopicPartition;
 use crate::task::Plan;
@@ -72,7 +73,7 @@ struct Looks {
     /// The next one is due then.
     next: Duration,
     /// The offset to read on from; `None`: from the beginning.
-    position: Option<i64>,
+    position: Option<Offset>,
     /// Since when looks fail, and why the last one did.
     failing: Option<(Duration, String)>,
 }
@@ -141,7 +142,7 @@ impl Pauses {
     }
 
     /// Whether the task that reads a partition is paused, with this offset committed last, if any.
-    pub fn is_paused(&self, source: &TopicPartition, committed: Option<i64>) -> bool {
+    pub fn is_paused(&self, source: &TopicPartition, committed: Option<Offset>) -> bool {
         self.is_any.load(Ordering::Acquire) && self.holds().is_paused(source, committed)
     }
 
@@ -163,7 +164,7 @@ impl Pauses {
         self.look_now(ports)?;
         let hold = match scope {
             TaskScope::Partition(source) => Hold::PausedAt(end_of(source, ports)?),
-            _ => Hold::Draining(self.looks().position.unwrap_or(0)),
+            _ => Hold::Draining(self.looks().position.map_or(0, Offset::number)),
         };
         self.write(vec![(scope.clone(), Some(hold))], ports)
     }
@@ -243,7 +244,7 @@ impl Pauses {
 }
 
 /// The end of a log. One answer may be from before a leader has moved, so it is asked twice.
-fn end_of(source: &TopicPartition, ports: &PausePorts<'_>) -> Result<i64, Error> {
+fn end_of(source: &TopicPartition, ports: &PausePorts<'_>) -> Result<Offset, Error> {
     let ask = || ports.admin.log_range(source).map(|range| range.end);
     Ok(ask()?.max(ask()?))
 }
@@ -333,7 +334,7 @@ impl Pauses {
         if position.is_none() && !log.exists(ports.admin)? {
             return Ok(());
         }
-        let found = log.read(ports.reader, ports.clock, position);
+        let found = log.read(ports.reader, ports.clock, position.map_or(StartOffset::Beginning, StartOffset::At));
         // It may have been made anew: the next look reads all of it.
         self.looks().position = found.as_ref().ok().map(|(_, end)| *end);
         let (changes, _) = found?;

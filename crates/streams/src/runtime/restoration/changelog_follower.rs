@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use super::stops::foreign_record;
 use crate::error::Result;
+use crate::offset::{Offset, StartOffset};
 use crate::planted::PlantedBug;
-use crate::ports::{PartitionStart, Put, RestoreClient, RestoreReader, StoreBatch, TaskStore};
+use crate::ports::{Put, RestoreClient, RestoreReader, StoreBatch, TaskStore};
 use crate::record::{RecordBatch, TaskId, TopicPartition};
 use crate::store::checkpoint::Position;
 use crate::store::{Checksum, entry_hash};
 use crate::stream_time::StreamTime;
+use crate::task::offset_of;
 
 /// How far a store has come along its changelog.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,9 +24,9 @@ pub(in crate::runtime) struct RestoreProgress {
     /// The number of the store among those of its task.
     pub store: usize,
     /// The last changelog offset in the store, if it has any.
-    pub at: Option<i64>,
+    pub at: Option<Offset>,
     /// The last one that it is to have; none for a standby, which follows without an end.
-    pub goal: Option<i64>,
+    pub goal: Option<Offset>,
     /// The checksum of what it holds, where it is known.
     pub checksum: Option<Checksum>,
     /// Stream time after the records that were read.
@@ -32,14 +34,21 @@ pub(in crate::runtime) struct RestoreProgress {
 }
 
 impl RestoreProgress {
-    /// The offset of the next record to read.
-    fn start(&self) -> i64 {
-        let skipped = i64::from(self.goal.is_some() && PlantedBug::RestoreSkipsFirst.is_planted());
-        match (self.at, skipped) {
-            (None, 0) => PartitionStart::BEGINNING,
-            (at, skipped) => at.map_or(0, |at| at + 1) + skipped,
+    /// The next record to read.
+    fn start(&self) -> StartOffset {
+        match self.at {
+            _ if self.goal.is_some() && PlantedBug::RestoreSkipsFirst.is_planted() => {
+                StartOffset::At(offset_behind(self.at).next())
+            }
+            None => StartOffset::Beginning,
+            Some(at) => StartOffset::At(at.next()),
         }
     }
+}
+
+/// The offset behind the last one that a store has; the first, where it has none.
+pub(in crate::runtime) fn offset_behind(at: Option<Offset>) -> Offset {
+    at.map_or(Offset::FIRST, Offset::next)
 }
 
 /// A store that follows its changelog.
@@ -86,12 +95,12 @@ impl ChangelogFollower {
     ///
     /// # Errors
     /// The store cannot be read or written, or the changelog has a record of somebody else.
-    pub fn write(&mut self, db: &mut dyn TaskStore, batch: &RecordBatch) -> Result<Option<i64>> {
+    pub fn write(&mut self, db: &mut dyn TaskStore, batch: &RecordBatch) -> Result<Option<Offset>> {
         let end = batch.ends().iter().map(|end| end.offset).max();
         let progress = &mut self.progress;
         let mut last: BTreeMap<&[u8], Option<&[u8]>> = BTreeMap::new();
         for read in batch.iter() {
-            let offset = read.origin.offset;
+            let offset = offset_of(&read)?;
             let is_up_to_goal = progress.goal.is_none_or(|goal| offset <= goal);
             progress.at = progress.at.max(if is_up_to_goal { Some(offset) } else { progress.goal });
             if !is_up_to_goal {

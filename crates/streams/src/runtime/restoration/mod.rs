@@ -10,7 +10,7 @@ mod stops;
 mod stores;
 mod task_restoration;
 
-pub(super) use changelog_follower::{ChangelogFollower, RestoreProgress, checksum_of};
+pub(super) use changelog_follower::{ChangelogFollower, RestoreProgress, checksum_of, offset_behind};
 pub(super) use restore::restoration_job;
 pub(super) use stores::{Holder, check_position, find_store_position, open_stores};
 pub(super) use task_restoration::{

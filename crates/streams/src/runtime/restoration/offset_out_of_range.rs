@@ -9,6 +9,7 @@ use super::changelog_follower::{RestoreProgress, checksum_of};
 use super::restore_store::follow_to_goal;
 use super::task_restoration::TaskRestoration;
 use crate::error::{Error, Result};
+use crate::offset::Offset;
 use crate::ports::{LogRange, StoreBatch, TaskStore, TopicId};
 use crate::store::checkpoint::{Checkpoint, Position, StoreCheckpoint};
 use crate::stream_time::StreamTime;
@@ -23,16 +24,13 @@ impl TaskRestoration {
     /// [`Error::Retry`] where one answer alone says that the log is another one or ends before the
     /// checkpoint: a leader that has just taken over may not know all yet.
     pub fn move_into_log(&self, checkpoint: Checkpoint, topic: Option<TopicId>) -> Result<Checkpoint> {
-        let next = checkpoint.next_offset;
-        if next < 0 {
-            // Nothing was committed: there is no place that the log could have lost.
-            return Ok(checkpoint);
-        }
+        // Where nothing was committed there is no place that the log could have lost.
+        let Some(next) = checkpoint.next_offset.offset() else { return Ok(checkpoint) };
         let LogRange { start, end } = self.instance.ports.admin.log_range(&self.source)?;
         if let Some(was) = topic
             && let Some(is) = self.find_recreated_topic(was)?
         {
-            return self.read_anew(checkpoint, start, was, is);
+            return self.read_anew(checkpoint, next, start, (was, is));
         }
         // It may have grown since, with other records in the place of those that were lost.
         let was_truncated = self.instance.truncated_logs.is_noted(self.id, next);
@@ -63,9 +61,9 @@ impl TaskRestoration {
             tracing::warn!(
                 code = "HS1016",
                 task = %self.id,
-                lost = start - next,
+                lost = start.since(next),
                 "{source}: the {} offsets from {next} to {start} were deleted before they were processed and are skipped, as accepted",
-                start - next
+                start.since(next)
             );
         } else {
             tracing::warn!(
@@ -74,7 +72,7 @@ impl TaskRestoration {
                 "{source}: the log ends at {end}, before the committed offset {next}, and is read from its first record at {start}, as accepted"
             );
         }
-        Ok(Checkpoint { next_offset: start, ..checkpoint })
+        Ok(Checkpoint { next_offset: start.into(), ..checkpoint })
     }
 
     /// The id of the task's topic, where it is another one than was committed.
@@ -98,7 +96,13 @@ impl TaskRestoration {
 
     /// The committed offset is a place in the log of a topic that was deleted, whatever lies at
     /// that offset now.
-    fn read_anew(&self, checkpoint: Checkpoint, start: i64, was: TopicId, is: TopicId) -> Result<Checkpoint> {
+    fn read_anew(
+        &self,
+        checkpoint: Checkpoint,
+        next: Offset,
+        start: Offset,
+        (was, is): (TopicId, TopicId),
+    ) -> Result<Checkpoint> {
         let source = &self.source;
         let task = self.id;
         if self.may_reset_to_earliest() {
@@ -107,9 +111,9 @@ impl TaskRestoration {
                 %task,
                 "{source}: the topic was made anew (id {is}, committed {was}) and is read from its first record at {start}, as accepted"
             );
-            return Ok(Checkpoint { next_offset: start, ..checkpoint });
+            return Ok(Checkpoint { next_offset: start.into(), ..checkpoint });
         }
-        Err(self.topic_made_anew(checkpoint.next_offset, was, is))
+        Err(self.topic_made_anew(next, was, is))
     }
 
     /// The state as the changelogs tell it, for a task of whose last commit nothing is known: its
@@ -118,14 +122,14 @@ impl TaskRestoration {
     ///
     /// # Errors
     /// A changelog or the store cannot be read or written.
-    pub fn adopt_changelogs(&self, db: &mut dyn TaskStore, next: Option<i64>) -> Result<Checkpoint> {
+    pub fn adopt_changelogs(&self, db: &mut dyn TaskStore, next: Option<Offset>) -> Result<Checkpoint> {
         let admin = &self.instance.ports.admin;
         let LogRange { start, end } = admin.log_range(&self.source)?;
         let next_offset = next.filter(|next| (start..=end).contains(next)).unwrap_or(start);
-        let mut checkpoint = Checkpoint { next_offset, stream_time: StreamTime::NONE, stores: Vec::new() };
+        let mut checkpoint =
+            Checkpoint { next_offset: next_offset.into(), stream_time: StreamTime::NONE, stores: Vec::new() };
         for (store, changelog) in self.changelogs().enumerate() {
-            let end = admin.log_range(&changelog)?.end;
-            let goal = (end > 0).then_some(end - 1);
+            let goal = admin.log_range(&changelog)?.end.previous();
             db.clear(store)?;
             let mut progress =
                 RestoreProgress { task: self.id, store, at: None, goal, checksum: None, stream_time: StreamTime::NONE };

@@ -13,8 +13,9 @@ use super::task_restoration::{
     PendingRestoration, RestorationOutcome, RestorationResult, RestoredTask, TaskRestoration,
 };
 use crate::error::{Error, Result};
+use crate::offset::{Offset, StartOffset};
 use crate::planted::PlantedBug;
-use crate::ports::{Committed, PartitionStart, TaskStore};
+use crate::ports::{Committed, TaskStore};
 use crate::record::{RecordBatch, TopicPartition};
 use crate::store::checkpoint::{Checkpoint, MetadataError, StoreCheckpoint, TaskOwner, decode_metadata, topic_id_of};
 use crate::stream_time::StreamTime;
@@ -43,7 +44,7 @@ enum Gap {
     None,
     /// The changelog's records after this offset are missing; with the checksum of what there is,
     /// if that is known.
-    Tail { after: Option<i64>, checksum: Option<u128> },
+    Tail { after: Option<Offset>, checksum: Option<u128> },
     /// It cannot be used.
     Unusable(String),
 }
@@ -76,8 +77,8 @@ impl TaskRestoration {
         let (db, checkpoint) = restored.map_err(|error| self.look_again(committed.as_ref(), error))?;
         // What was skipped or taken over is committed, so that the next start need not be told
         // again.
-        let is_moved = checkpoint.next_offset >= 0
-            && committed.as_ref().map(|committed| committed.offset) != Some(checkpoint.next_offset);
+        let next = checkpoint.next_offset.offset();
+        let is_moved = next.is_some() && committed.as_ref().map(|committed| committed.offset) != next;
         let is_known = |committed: &Committed| {
             matches!(decode_metadata(committed.offset, &committed.metadata, &self.plan.store_names()), Ok(Some(_)))
         };
@@ -142,7 +143,9 @@ impl TaskRestoration {
             if PlantedBug::StreamTimeNotRestored.is_planted() {
                 checkpoint.stream_time = StreamTime::NONE;
             }
-            checkpoint.next_offset += i64::from(PlantedBug::StartsTooLate.is_planted());
+            if let (true, Some(next)) = (PlantedBug::StartsTooLate.is_planted(), checkpoint.next_offset.offset()) {
+                checkpoint.next_offset = next.next().into();
+            }
             checkpoint
         });
         let topic = committed.and_then(|committed| topic_id_of(&committed.metadata));
@@ -150,7 +153,7 @@ impl TaskRestoration {
             if committed.is_none() {
                 self.confirm_no_offset()?;
             }
-            let next_offset = committed.map_or(PartitionStart::BEGINNING, |committed| committed.offset);
+            let next_offset = committed.map_or(StartOffset::Beginning, |committed| committed.offset.into());
             let fresh = Checkpoint { next_offset, stream_time: StreamTime::NONE, stores: Vec::new() };
             return Ok((None, self.move_into_log(checkpoint.unwrap_or(fresh), topic)?));
         }
@@ -186,7 +189,7 @@ impl TaskRestoration {
         if committed.is_none() {
             self.confirm_no_offset()?;
         }
-        let next_offset = committed.map_or(PartitionStart::BEGINNING, |committed| committed.offset);
+        let next_offset = committed.map_or(StartOffset::Beginning, |committed| committed.offset.into());
         Ok(Checkpoint {
             next_offset,
             stream_time: StreamTime::NONE,
@@ -243,10 +246,10 @@ impl TaskRestoration {
     /// empty, though its offsets have moved.
     fn holds_records(&self, changelog: &TopicPartition) -> Result<bool> {
         let ports = &self.instance.ports;
-        if ports.admin.log_range(changelog)?.end == 0 {
+        if ports.admin.log_range(changelog)?.end == Offset::FIRST {
             return Ok(false);
         }
-        let mut reader = ports.restore.open(changelog, PartitionStart::BEGINNING)?;
+        let mut reader = ports.restore.open(changelog, StartOffset::Beginning)?;
         let deadline = self.instance.now() + self.instance.config.task_timeout;
         let mut batch = RecordBatch::new();
         while self.instance.now() < deadline {
@@ -324,7 +327,7 @@ impl TaskRestoration {
         let has = position.changelog_offset;
         let needs = goal.changelog_offset;
         if has > needs {
-            let shown = |offset: Option<i64>| offset.map_or("none".to_owned(), |offset| offset.to_string());
+            let shown = |offset: Option<Offset>| offset.map_or("none".to_owned(), |offset| offset.to_string());
             let (has, needs) = (shown(has), shown(needs));
             return Ok(Gap::Unusable(format!("it holds changelog offset {has}, above the committed {needs}")));
         }

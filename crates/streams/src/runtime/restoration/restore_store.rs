@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::changelog_follower::{ChangelogFollower, RestoreProgress, checksum_of};
+use super::changelog_follower::{ChangelogFollower, RestoreProgress, checksum_of, offset_behind};
 use super::task_restoration::TaskRestoration;
 use crate::error::{Error, Result};
+use crate::offset::Offset;
 use crate::planted::PlantedBug;
 use crate::ports::{StoreBatch, TaskStore};
 use crate::record::RecordBatch;
@@ -33,7 +34,7 @@ pub(super) fn restore_store(
     db: &mut dyn TaskStore,
     store: usize,
     checkpoint: &Checkpoint,
-    after: Option<i64>,
+    after: Option<Offset>,
     checksum: Option<Checksum>,
 ) -> Result<Option<String>> {
     let goal = checkpoint.stores[store];
@@ -78,10 +79,11 @@ pub(super) fn follow_to_goal(
 fn follow(restoration: &TaskRestoration, db: &mut dyn TaskStore, progress: RestoreProgress) -> Result<RestoreProgress> {
     let instance = &restoration.instance;
     let changelog = restoration.changelog(progress.store);
-    let reached = |at: Option<i64>| at.map_or(0, |at| at + 1);
-    let of = (reached(progress.goal) - reached(progress.at)).max(0) as u64;
-    let early = i64::from(PlantedBug::RestoreEndsEarly.is_planted());
-    let is_done = |progress: &RestoreProgress| reached(progress.at) >= reached(progress.goal) - early;
+    let of = offset_behind(progress.goal).since(offset_behind(progress.at));
+    let is_done = |progress: &RestoreProgress| match PlantedBug::RestoreEndsEarly.is_planted() {
+        true => Some(offset_behind(progress.at)) >= offset_behind(progress.goal).previous(),
+        false => progress.at >= progress.goal,
+    };
     let mut follower = ChangelogFollower::open(&*instance.ports.restore, &changelog, progress)?;
     let mut batch = RecordBatch::new();
     let mut restored = 0;
@@ -103,8 +105,8 @@ fn follow(restoration: &TaskRestoration, db: &mut dyn TaskStore, progress: Resto
             if now > moved_at + instance.config.task_timeout {
                 return Err(Error::Retry(format!(
                     "nothing comes from changelog {changelog}, at offset {} of {}",
-                    reached(follower.progress().at),
-                    reached(follower.progress().goal)
+                    offset_behind(follower.progress().at),
+                    offset_behind(follower.progress().goal)
                 )));
             }
             continue;

@@ -3,6 +3,7 @@
 
 use super::task_restoration::TaskRestoration;
 use crate::error::{Error, TaskStop, WayOut};
+use crate::offset::Offset;
 use crate::ports::{LogRange, TopicId};
 use crate::record::{TaskId, TopicPartition};
 use crate::topology::TopicRef;
@@ -52,9 +53,9 @@ impl TaskRestoration {
     }
 
     /// Records were deleted before they were processed.
-    pub fn records_deleted(&self, next: i64, start: i64) -> Error {
+    pub fn records_deleted(&self, next: Offset, start: Offset) -> Error {
         let source = &self.source;
-        let count = start - next;
+        let count = start.since(next);
         let (what, loss) = match self.is_source_internal() {
             false => (
                 format!(
@@ -76,7 +77,7 @@ impl TaskRestoration {
     }
 
     /// The log ends before the committed offset.
-    pub fn log_ends_before_commit(&self, next: i64, end: i64) -> Error {
+    pub fn log_ends_before_commit(&self, next: Offset, end: Offset) -> Error {
         let source = &self.source;
         let kind = if self.is_source_internal() { "internal topic" } else { "source" };
         let what = match next > end {
@@ -106,7 +107,7 @@ impl TaskRestoration {
     }
 
     /// The topic is another one than at the last commit.
-    pub fn topic_made_anew(&self, next: i64, was: TopicId, is: TopicId) -> Error {
+    pub fn topic_made_anew(&self, next: Offset, was: TopicId, is: TopicId) -> Error {
         let (source, topic) = (&self.source, &self.source.topic);
         let what = format!(
             "topic `{topic}` was deleted and made anew since the last commit (its id is {is} now, and was {was}), so the committed offset {next} of \
@@ -129,7 +130,7 @@ impl TaskRestoration {
 
     /// There is state, and no commit that it belongs to: no offset, or one that was set from
     /// outside.
-    pub fn no_offset_of_state(&self, committed: Option<i64>, changelog: &TopicPartition) -> Error {
+    pub fn no_offset_of_state(&self, committed: Option<Offset>, changelog: &TopicPartition) -> Error {
         let source = &self.source;
         let group = &self.instance.config.application_id;
         let what = match committed {
@@ -166,7 +167,7 @@ impl TaskRestoration {
     }
 
     /// A changelog has fewer records than were committed.
-    pub fn changelog_lost_records(&self, changelog: &TopicPartition, committed: i64, range: LogRange) -> Error {
+    pub fn changelog_lost_records(&self, changelog: &TopicPartition, committed: Offset, range: LogRange) -> Error {
         let what = format!(
             "changelog {changelog} ends at offset {} but state up to offset {committed} was committed: its records are lost",
             range.end

@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::super::instance::Instance;
 use crate::error::{Error, Result};
+use crate::offset::Offset;
 use crate::planted::PlantedBug;
 use crate::ports::{LogRange, TaskStore};
 use crate::record::{TaskId, TopicPartition};
@@ -104,10 +105,10 @@ pub(in crate::runtime) fn find_store_position(
 pub(in crate::runtime) fn check_position(
     instance: &Instance,
     changelog: &TopicPartition,
-    position: Option<i64>,
+    position: Option<Offset>,
 ) -> Result<Option<String>> {
     let Some(position) = position else { return Ok(None) };
     let LogRange { start, end } = instance.ports.admin.log_range(changelog)?;
-    let is_outside = position + 1 < start || position >= end;
+    let is_outside = position.next() < start || position >= end;
     Ok(is_outside.then(|| format!("its position {position} lies outside the changelog ({start} to {end})")))
 }

@@ -5,8 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::error::Error;
+use crate::offset::{Offset, StartOffset};
 use crate::ports::{Committed, GroupMember};
 use crate::record::{Record, TopicPartition};
+
+/// A place in a log, as the engine has it.
+pub fn offset(place: i64) -> Offset {
+    Offset::new(place).unwrap()
+}
+
+/// The place in a log at which reading begins.
+pub fn place_of(start: StartOffset) -> i64 {
+    start.offset().unwrap_or_default().number()
+}
 
 /// A record as it lies in a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +74,7 @@ pub struct State {
     pub open: BTreeMap<u64, (String, Transaction)>,
     pub aborted: BTreeSet<u64>,
     pub next_transaction: u64,
-    pub deleted_below: BTreeMap<TopicPartition, i64>,
+    pub deleted_below: BTreeMap<TopicPartition, Offset>,
     /// So many answers to come say falsely that the group has no committed offset, and so many that
     /// its list of offsets is empty.
     pub false_none: usize,

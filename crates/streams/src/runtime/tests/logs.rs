@@ -3,8 +3,7 @@
 
 use super::*;
 use crate::error::Error;
-use crate::ports::Committed;
-use crate::ports::GroupMember;
+use crate::ports::{Committed, GroupMember};
 
 /// A word of the lines that each of them has.
 const LINES: [&str; 4] = ["a b", "a c", "a", "a d"];
@@ -55,7 +54,7 @@ fn source_records_that_were_deleted_unread_are_skipped_only_when_that_is_accepte
     world.publish(&["lost a", "kept x", "lost a"]);
     let at = TopicPartition::new("lines", 0);
     let end = world.broker.lock().end(&at);
-    world.broker.lock().deleted_below.insert(at, end);
+    world.broker.lock().deleted_below.insert(at, super::broker::offset(end));
     let error = world.refused();
     assert!(error.contains("the records of source partition lines-0 from offset 2 to 4 (2 offsets"), "{error}");
     assert!(error.contains("start with --from-earliest-available lines; the state is kept"), "{error}");

@@ -30,6 +30,7 @@ use producer::Producers;
 
 use super::*;
 use crate::driver::TopologyDriver;
+use crate::offset::Offset;
 use crate::ports::GroupEvent;
 use crate::processor::{Processor, ProcessorContext, ProcessorError};
 use crate::record::{Headers, InRecord, Origin, Record, TopicPartition};
@@ -342,7 +343,7 @@ impl Running {
             let tasks = metrics.tasks();
             let is_caught_up = |task: &TaskStatus| {
                 let end = self.group.broker.lock().end(&task.source);
-                task.committed == end
+                task.committed.map(Offset::number) == Some(end)
             };
             if metrics.ready() && !tasks.is_empty() && tasks.values().all(is_caught_up) {
                 return;

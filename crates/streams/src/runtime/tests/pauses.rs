@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::error::Error;
+use crate::offset::Offset;
 use crate::task::state::TaskState;
 
 const LINES: [&str; 6] = ["a b", "a c d", "b a", "e f g", "a !", "g a"];
@@ -22,7 +23,7 @@ impl Running {
     }
 
     /// The committed offsets, by partition.
-    fn committed(&self) -> Vec<(TopicPartition, i64)> {
+    fn committed(&self) -> Vec<(TopicPartition, Option<Offset>)> {
         let tasks = self.instance.metrics().tasks();
         tasks.values().map(|task| (task.source.clone(), task.committed)).collect()
     }
@@ -75,12 +76,12 @@ fn the_other_tasks_go_on_beside_a_paused_partition() {
     running.turns_until("it to be paused", |running| running.paused() == 1);
     world.publish(&LINES);
     running.turns_until("the other partition", |running| {
-        running.committed().contains(&(TopicPartition::new("lines", 0), 3))
+        running.committed().contains(&(TopicPartition::new("lines", 0), Offset::new(3)))
     });
     running.turns(200);
     assert!(!world.outputs().is_empty());
     let paused = running.committed().into_iter().find(|(source, _)| *source == TopicPartition::new("lines", 1));
-    assert!(paused.unwrap().1 <= 0, "nothing of it was processed");
+    assert!(paused.unwrap().1 <= Some(Offset::FIRST), "nothing of it was processed");
     running.instance.resume(&part("lines", 1)).unwrap();
     running.finish();
     running.stop();
@@ -95,7 +96,11 @@ fn the_second_half_of_a_topology_is_paused_by_the_topic_that_it_reads() {
     running.turns_until("it to be paused", |running| running.paused() == 2);
     world.publish(&LINES);
     running.turns_until("the first half", |running| {
-        running.committed().iter().filter(|(source, committed)| &*source.topic == "lines" && *committed == 3).count()
+        running
+            .committed()
+            .iter()
+            .filter(|(source, committed)| &*source.topic == "lines" && *committed == Offset::new(3))
+            .count()
             == 2
     });
     running.turns(200);

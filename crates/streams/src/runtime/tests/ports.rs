@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::broker::{Broker, Entry, Stored};
+use super::broker::{Broker, Entry, Stored, offset, place_of};
 use super::producer::Producers;
 use crate::error::{Error, Result};
+use crate::offset::{Offset, StartOffset};
 use crate::ports::*;
 use crate::record::{Origin, RecordBatch, TaskId, TopicPartition};
 use crate::store::memory::MemoryStores;
@@ -123,7 +124,7 @@ impl Fetching for Group {
         assert!(!matches!(consumer.unanswered, Some(GroupEvent::Revoked(_) | GroupEvent::Lost(_))));
         consumer.unanswered = None;
         for start in starts {
-            consumer.positions.insert(start.partition.clone(), start.offset.max(0));
+            consumer.positions.insert(start.partition.clone(), place_of(start.offset));
             consumer.held.remove(&start.partition);
             consumer.told_end.remove(&start.partition);
         }
@@ -153,7 +154,7 @@ impl Fetching for Group {
         assert!(consumer.unanswered.is_none());
         for start in starts {
             let position = consumer.positions.get_mut(&start.partition).expect("only assigned partitions are sought");
-            *position = start.offset.max(0);
+            *position = place_of(start.offset);
             consumer.told_end.remove(&start.partition);
         }
         Ok(())
@@ -192,14 +193,14 @@ impl Fetching for Group {
             }
             if *position >= end && consumer.told_end.get(at) != Some(&end) {
                 consumer.told_end.insert(at.clone(), end);
-                batch.push_end(&at.topic, at.partition, end);
+                batch.push_end(&at.topic, at.partition, offset(end));
             }
         }
         Ok(())
     }
 
-    fn end_offset(&self, partition: &TopicPartition) -> Option<i64> {
-        Some(self.broker.lock().end(partition))
+    fn end_offset(&self, partition: &TopicPartition) -> Option<Offset> {
+        Some(offset(self.broker.lock().end(partition)))
     }
 }
 
@@ -245,7 +246,7 @@ impl Admin for Client {
         Ok(self.0.lock().metadata_limit)
     }
 
-    fn delete_records(&self, below: &[(TopicPartition, i64)]) -> Result<Deletion> {
+    fn delete_records(&self, below: &[(TopicPartition, Offset)]) -> Result<Deletion> {
         self.0.trip("delete_records")?;
         let mut state = self.0.lock();
         if state.cannot_delete {
@@ -311,19 +312,20 @@ impl Admin for Client {
         let mut state = self.0.lock();
         if state.false_ends > 0 {
             state.false_ends -= 1;
-            return Ok(LogRange { start: 0, end: 0 });
+            return Ok(LogRange { start: Offset::FIRST, end: Offset::FIRST });
         }
         if state.false_starts > 0 {
             state.false_starts -= 1;
-            return Ok(LogRange { start: state.end(partition), end: state.end(partition) });
+            return Ok(LogRange { start: offset(state.end(partition)), end: offset(state.end(partition)) });
         }
-        Ok(LogRange { start: state.deleted_below.get(partition).copied().unwrap_or(0), end: state.end(partition) })
+        let start = state.deleted_below.get(partition).copied().unwrap_or_default();
+        Ok(LogRange { start, end: offset(state.end(partition)) })
     }
 }
 
 impl RestoreClient for Client {
-    fn open(&self, partition: &TopicPartition, offset: i64) -> Result<Box<dyn RestoreReader>> {
-        Ok(Box::new(Reader { broker: self.0.clone(), at: partition.clone(), position: offset.max(0) }))
+    fn open(&self, partition: &TopicPartition, start: StartOffset) -> Result<Box<dyn RestoreReader>> {
+        Ok(Box::new(Reader { broker: self.0.clone(), at: partition.clone(), position: place_of(start) }))
     }
 }
 
@@ -349,7 +351,7 @@ impl RestoreReader for Reader {
             self.position += 1;
         }
         if self.position >= end {
-            batch.push_end(&self.at.topic, self.at.partition, end);
+            batch.push_end(&self.at.topic, self.at.partition, offset(end));
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::broker::{Broker, Entry, Stored};
 use crate::error::{Error, Result};
+use crate::offset::Offset;
 use crate::ports::*;
 use crate::record::TopicPartition;
 
@@ -200,8 +201,8 @@ impl Producer for MemoryProducer {
         self.failures.pop_front()
     }
 
-    fn last_offset(&self, partition: &TopicPartition) -> Option<i64> {
-        self.last.get(partition).copied()
+    fn last_offset(&self, partition: &TopicPartition) -> Option<Offset> {
+        self.last.get(partition).copied().map(super::broker::offset)
     }
 
     fn track(&mut self, topics: &[Arc<str>]) {

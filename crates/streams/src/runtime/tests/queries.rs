@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 
 use super::*;
 use crate::error::Error;
+use crate::offset::Offset;
 use crate::ports::GroupMember;
 use crate::task::state::TaskState;
 
@@ -15,11 +16,11 @@ const LINES: [&str; 6] = ["a b", "a c d", "b a", "e f g", "a !", "g a"];
 type Counts = BTreeMap<String, u64>;
 
 /// The counts of the words below an offset of a partition.
-fn truth(broker: &Broker, partition: i32, below: Option<i64>) -> Counts {
+fn truth(broker: &Broker, partition: i32, below: Option<Offset>) -> Counts {
     let at = TopicPartition::new(REPARTITION, partition);
     let state = broker.lock();
     let mut counts = Counts::new();
-    for record in (0..below.unwrap_or(0)).filter_map(|offset| state.visible(&at, offset)) {
+    for record in (0..below.unwrap_or_default().number()).filter_map(|offset| state.visible(&at, offset)) {
         *counts.entry(String::from_utf8(record.key.clone().unwrap()).unwrap()).or_default() += 1;
     }
     counts
@@ -44,7 +45,7 @@ fn snapshot(instance: &Instance, partition: i32) -> Result<StoreSnapshot, QueryE
 
 /// What is shown now, held against its position; the offset.
 #[track_caller]
-fn check(instance: &Instance, broker: &Broker, partition: i32) -> Result<Option<i64>, QueryError> {
+fn check(instance: &Instance, broker: &Broker, partition: i32) -> Result<Option<Offset>, QueryError> {
     let snapshot = snapshot(instance, partition)?;
     let position = snapshot.position();
     let rows = rows(&snapshot)?;
@@ -57,7 +58,7 @@ fn check(instance: &Instance, broker: &Broker, partition: i32) -> Result<Option<
 fn assert_shows_all(instance: &Instance, broker: &Broker) {
     for partition in 0..PARTITIONS {
         let end = broker.lock().end(&TopicPartition::new(REPARTITION, partition));
-        assert_eq!(check(instance, broker, partition), Ok(Some(end)));
+        assert_eq!(check(instance, broker, partition), Ok(Offset::new(end)));
     }
 }
 
@@ -121,9 +122,9 @@ fn a_query_says_what_it_needs() {
     let position = ask(StoreQuery::new("counts", 0).require_active()).unwrap();
     let end = position.source_offset.unwrap();
     assert_eq!(ask(StoreQuery::new("counts", 0).at_least(end)), Ok(position));
-    let behind = QueryError::NotUpToBound { task: task(0), has: Some(end), wanted: end + 1 };
-    assert_eq!(ask(StoreQuery::new("counts", 0).at_least(end + 1)), Err(behind));
-    assert_eq!(position.changelog_offset, Some(world.broker.read(CHANGELOG, 0).len() as i64 - 1));
+    let behind = QueryError::NotUpToBound { task: task(0), has: Some(end), wanted: end.next() };
+    assert_eq!(ask(StoreQuery::new("counts", 0).at_least(end.next())), Err(behind));
+    assert_eq!(position.changelog_offset, Offset::new(world.broker.read(CHANGELOG, 0).len() as i64 - 1));
     assert!(position.stream_time_ms.is_some());
 }
 
@@ -145,7 +146,7 @@ fn after_a_rebalance_the_new_owner_shows_what_the_old_one_committed() {
             other.instance.metrics().tasks().get(&task(0)).is_some_and(|status| status.state == TaskState::Running)
         });
         let end = world.broker.lock().end(&TopicPartition::new(REPARTITION, 0));
-        assert_eq!(check(&other.instance, &world.broker, 0), Ok(Some(end)), "before it has committed anything");
+        assert_eq!(check(&other.instance, &world.broker, 0), Ok(Offset::new(end)), "before it has committed anything");
         other.event(GroupEvent::Lost(vec![TopicPartition::new(REPARTITION, 0)]));
         other.turns(2);
         assert_eq!(snapshot(&other.instance, 0).err(), Some(QueryError::NotPresent { task: task(0) }));
@@ -192,7 +193,7 @@ fn turn_until_shown(standby: &mut StandbyThread, instance: &Instance, broker: &B
     for _ in 0..TURNS {
         let is_shown = |partition| {
             let end = broker.lock().end(&TopicPartition::new(REPARTITION, partition));
-            check(instance, broker, partition) == Ok(Some(end))
+            check(instance, broker, partition) == Ok(Offset::new(end))
         };
         if (0..PARTITIONS).all(is_shown) {
             return;
@@ -230,7 +231,7 @@ fn a_standby_shows_commits_alone() {
         let active = instance.store_snapshot(&StoreQuery::new("counts", 0).require_active());
         assert_eq!(active.err(), Some(QueryError::NotActive { task: task(0) }));
         let end = last.position().source_offset.unwrap();
-        let later = instance.store_snapshot(&StoreQuery::new("counts", 0).at_least(end + 1));
+        let later = instance.store_snapshot(&StoreQuery::new("counts", 0).at_least(end.next()));
         assert!(matches!(later.err(), Some(QueryError::NotUpToBound { .. })));
         // The owner dies, and the standby's task is taken.
         drop(owner);

@@ -7,6 +7,7 @@ use std::time::Instant;
 use super::super::topology_agreement::TopologyAgreement;
 use super::*;
 use crate::error::{Error, Result};
+use crate::offset::Offset;
 use crate::ports::{
     Admin, Committed, Deletion, GroupMember, LogRange, NewTopic, ProducerFactory as _, TopicIdentity, TopicInfo,
 };
@@ -161,7 +162,7 @@ impl Admin for Silent {
         unasked()
     }
 
-    fn delete_records(&self, _: &[(TopicPartition, i64)]) -> Result<Deletion> {
+    fn delete_records(&self, _: &[(TopicPartition, Offset)]) -> Result<Deletion> {
         unasked()
     }
 

@@ -109,7 +109,7 @@ fn a_copy_that_lacks_a_tail_does_not_wait() {
     let committed = world.broker.lock().committed[&TopicPartition::new(REPARTITION, 0)].clone();
     let decoded = decode_metadata(committed.offset, &committed.metadata, &["counts"]);
     let mut checkpoint = decoded.unwrap().unwrap();
-    checkpoint.stores[0].changelog_offset = Some(99);
+    checkpoint.stores[0].changelog_offset = Some(super::broker::offset(99));
     let plan = instance.plans.iter().find(|plan| *plan.source == *REPARTITION).unwrap();
     let source = TopicPartition::new(REPARTITION, 0);
     let waits = |offsets: u64| {

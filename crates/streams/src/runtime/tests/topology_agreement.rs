@@ -189,11 +189,10 @@ fn a_change_is_not_made_beside_an_instance_of_the_former_topology() {
 #[test]
 fn the_id_of_another_program_is_refused_with_its_topics() {
     let world = World::new();
-    world
-        .broker
-        .lock()
-        .committed
-        .insert(TopicPartition::new("other.events", 3), crate::ports::Committed { offset: 5, metadata: String::new() });
+    world.broker.lock().committed.insert(
+        TopicPartition::new("other.events", 3),
+        crate::ports::Committed { offset: super::broker::offset(5), metadata: String::new() },
+    );
     // Its repartition topic has other partitions: that is no reason to delete it.
     world.broker.create(REPARTITION, 7);
     let error = world.with_graph("a").refusal().to_string();

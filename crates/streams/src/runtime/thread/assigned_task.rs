@@ -14,6 +14,7 @@ use super::fetch_state::FetchState;
 use super::interruption::Place;
 use super::stopped_task::StoppedTask;
 use crate::error::{Error, Result};
+use crate::offset::{Offset, StartOffset};
 use crate::planted::PlantedBug;
 use crate::ports::TopicId;
 use crate::record::{TaskId, TopicPartition};
@@ -44,7 +45,7 @@ enum Lifecycle {
 pub(super) struct RunningTask {
     pub task: Task,
     /// The end of the partition that was last reached.
-    end: Option<i64>,
+    end: Option<Offset>,
     /// The id of the topic that it reads, as it was known when it was restored.
     topic: Option<TopicId>,
     lock: TaskLock,
@@ -54,7 +55,7 @@ pub(super) struct RunningTask {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct HangingTransaction {
     /// The first offset of the open transaction.
-    pub from: i64,
+    pub from: Offset,
     /// Since when it stands there.
     pub since: Duration,
     /// Whether it was reported.
@@ -101,7 +102,7 @@ pub(super) struct AssignedTask {
     /// It is paused: its partition is not fetched.
     is_paused: bool,
     /// One past the last record seen, or the last commit that it went back to.
-    seen: i64,
+    seen: Offset,
     next_restoration: NextRestoration,
     blocked: Option<BlockedTask>,
     /// Hanging transaction behind the end that was reached, if there is one.
@@ -123,12 +124,12 @@ impl Lifecycle {
 
 impl RunningTask {
     /// The next offset, where it is the end of the partition that was last reached.
-    pub fn end_that_is_next(&self) -> Option<i64> {
-        self.end.filter(|end| *end == self.task.next_offset())
+    pub fn end_that_is_next(&self) -> Option<Offset> {
+        self.end.filter(|end| self.task.next_offset() == StartOffset::At(*end))
     }
 
     /// All records below the end of the partition were processed.
-    fn reached_end(&mut self, offset: i64) {
+    fn reached_end(&mut self, offset: Offset) {
         self.task.skip_to(offset);
         self.end = Some(offset);
     }
@@ -147,7 +148,7 @@ impl AssignedTask {
             was_assigned: false,
             question,
             is_paused: false,
-            seen: 0,
+            seen: Offset::FIRST,
             next_restoration: NextRestoration::default(),
             blocked: None,
             hanging: None,
@@ -304,12 +305,12 @@ impl AssignedTask {
             stopped.goes_on();
         }
         if let Place::Record(offset) = place {
-            self.seen = offset + 1;
+            self.seen = offset.next();
         }
     }
 
     /// All records below the end of its partition were processed, and what is there can be read.
-    pub fn reached_end(&mut self, offset: i64) {
+    pub fn reached_end(&mut self, offset: Offset) {
         let Some(running) = self.fetched() else { return };
         running.reached_end(offset);
         let seen = self.seen;
@@ -372,7 +373,7 @@ impl AssignedTask {
         if self.fetch_state == FetchState::Fetching && !PlantedBug::NoSeekAfterAbort.is_planted() {
             self.fetch_state = FetchState::ToSeek;
         }
-        self.seen = running.task.last_checkpoint().next_offset;
+        self.seen = running.task.last_checkpoint().next_offset.offset().unwrap_or_default();
         running.end = None;
     }
 
@@ -422,8 +423,8 @@ impl AssignedTask {
     }
 
     /// The offset that it last committed, or was restored at.
-    pub fn committed(&self) -> Option<i64> {
-        self.task().map(|task| task.last_checkpoint().next_offset)
+    pub fn committed(&self) -> Option<Offset> {
+        self.task()?.last_checkpoint().next_offset.offset()
     }
 
     /// Whether the consumer was ever given its partition.
@@ -438,22 +439,23 @@ impl AssignedTask {
 
     /// Records behind: none at a committed end, else (also before an end was ever reached) up to
     /// the last record known of, since a marker may lie ahead; then at least one.
-    fn lag(&self, high: Option<i64>) -> u64 {
+    fn lag(&self, high: Option<Offset>) -> u64 {
         let (committed, end) = match &self.lifecycle {
-            Lifecycle::Running(running) => (running.task.last_checkpoint().next_offset.max(0), running.end),
-            _ => (0, None),
+            Lifecycle::Running(running) => (running.task.last_checkpoint().next_offset.offset(), running.end),
+            _ => (None, None),
         };
-        let known = high.unwrap_or(0).max(self.seen).max(end.unwrap_or(0));
+        let committed = committed.unwrap_or_default();
+        let known = high.unwrap_or_default().max(self.seen).max(end.unwrap_or_default());
         if end.is_some() && committed >= known {
             return 0;
         }
-        (known - committed).max(1) as u64
+        known.since(committed).max(1)
     }
 
     /// Reports the state and the lag of the task to the metrics. `high` is one past the last offset
     /// of its log, where that is known. Of a task that is stopped they keep what was known of its
     /// place in its log.
-    pub fn report(&self, metrics: &Metrics, thread: usize, high: Option<i64>) {
+    pub fn report(&self, metrics: &Metrics, thread: usize, high: Option<Offset>) {
         let stopped = self.stop_status().cloned();
         if self.is_stopped() {
             let is_paused = self.is_paused;
@@ -461,7 +463,7 @@ impl AssignedTask {
                 (status.state, status.is_paused, status.stopped) = (TaskState::Stopped, is_paused, stopped);
             });
         }
-        let committed = self.task().map_or(-1, |task| task.last_checkpoint().next_offset);
+        let committed = self.committed();
         let source = self.source.clone();
         let (state, is_paused, lag) = (self.state(), self.is_paused, self.lag(high));
         let status = TaskStatus { thread, state, is_paused, stopped, source, committed, lag, restored: (0, 0) };

@@ -8,6 +8,7 @@ use super::parts::Parts;
 use super::record_collector::TransactionalRecordCollector;
 use super::task_registry::note_state;
 use crate::error::{Error, Result, TaskStop};
+use crate::offset::Offset;
 use crate::planted::PlantedBug;
 use crate::ports::{GroupMetadata, OffsetCommit};
 use crate::record::{Headers, Record, TaskId, TopicPartition};
@@ -157,7 +158,7 @@ fn send_offsets(parts: &mut Parts, progress: &mut CommitInProgress) -> Result<()
         let delivered = |index: usize| {
             let changelog = plan.stores[index].changelog.clone();
             let last = producer.last_offset(&TopicPartition::new(changelog, id.partition));
-            if PlantedBug::MarkerTakenForPosition.is_planted() { last.map(|last| last + 1) } else { last }
+            if PlantedBug::MarkerTakenForPosition.is_planted() { last.map(Offset::next) } else { last }
         };
         *checkpoint = task.checkpoint(delivered);
         let topic = assigned.topic();
@@ -169,12 +170,24 @@ fn send_offsets(parts: &mut Parts, progress: &mut CommitInProgress) -> Result<()
             continue;
         }
         let partition = assigned.source().clone();
-        offsets.push(OffsetCommit { partition, offset: checkpoint.next_offset, metadata });
+        offsets.push(OffsetCommit { partition, offset: committed_offset(*id, checkpoint)?, metadata });
     }
     let Some(group) = &progress.group else {
         return Err(Error::Bug("offsets are sent before the membership is taken".to_owned()));
     };
     producer.send_offsets(&offsets, group).map_err(as_abort)
+}
+
+/// The offset that a commit of a task bears.
+///
+/// # Errors
+/// [`Error::Bug`] where the task has no place in its log yet: it would commit state that no offset
+/// belongs to.
+fn committed_offset(id: TaskId, checkpoint: &Checkpoint) -> Result<Offset> {
+    checkpoint
+        .next_offset
+        .offset()
+        .ok_or_else(|| Error::Bug(format!("task {id} is to be committed before it knows its place in its log")))
 }
 
 /// The transaction is committed: whatever happens to one store, the others are written.
@@ -184,7 +197,7 @@ fn write_stores(parts: &mut Parts, progress: &mut CommitInProgress) -> Result<()
     for (id, checkpoint) in progress.checkpoints.drain(..) {
         let Some(assigned) = parts.tasks.find_mut(id) else { continue };
         let Some(task) = assigned.task_mut() else { continue };
-        parts.producer.forget_refusals(id, checkpoint.next_offset);
+        parts.producer.forget_refusals(id, committed_offset(id, &checkpoint)?);
         let written = task.apply(checkpoint);
         metrics.add(task.counts());
         task.counts().reset();

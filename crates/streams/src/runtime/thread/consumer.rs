@@ -12,6 +12,7 @@ use super::assigned_task::AssignedTask;
 use super::fetch_state::FetchState;
 use super::task_registry::TaskRegistry;
 use crate::error::Result;
+use crate::offset::{Offset, StartOffset};
 use crate::ports::{Fetching, GroupEvent, GroupMetadata, Membership, PartitionStart};
 use crate::record::{RecordBatch, TopicPartition};
 use crate::task::Task;
@@ -154,7 +155,7 @@ impl ThreadConsumer {
             let due = tasks.iter().filter(|assigned| assigned.fetch_state() == state);
             due.map(|assigned| PartitionStart {
                 partition: assigned.source().clone(),
-                offset: assigned.task().map_or(PartitionStart::BEGINNING, Task::next_offset),
+                offset: assigned.task().map_or(StartOffset::Beginning, Task::next_offset),
             })
             .collect()
         };
@@ -178,7 +179,7 @@ impl ThreadConsumer {
     }
 
     /// One past the last offset of a partition's log, as last heard of.
-    pub fn end_offset(&self, partition: &TopicPartition) -> Option<i64> {
+    pub fn end_offset(&self, partition: &TopicPartition) -> Option<Offset> {
         self.fetching.end_offset(partition)
     }
 

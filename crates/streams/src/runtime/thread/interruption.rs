@@ -3,13 +3,14 @@
 use std::fmt;
 
 use crate::error::{Error, TaskStop};
+use crate::offset::Offset;
 use crate::record::TaskId;
 
 /// A place in the work of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     /// The record at this offset of its source partition.
-    Record(i64),
+    Record(Offset),
     /// Its background work, which no record brings about.
     BackgroundWork,
 }

@@ -8,6 +8,7 @@ use super::parts::Parts;
 use super::record_collector::TransactionalRecordCollector;
 use crate::error::Error;
 use crate::record::RecordBatch;
+use crate::task::offset_of;
 
 /// Deliveries and memory are looked at each time that so many records or bytes were processed.
 const SERVE_RECORDS: u64 = 64;
@@ -38,7 +39,7 @@ fn process_records(parts: &mut Parts, batch: &RecordBatch) -> Result<(), Interru
     let mut count = 0_u64;
     let mut unserved = 0;
     for record in batch.iter() {
-        let offset = record.origin.offset;
+        let offset = offset_of(&record)?;
         let Some(assigned) = parts.tasks.find_by_origin_mut(&record.origin, &mut at) else { continue };
         let Some(running) = assigned.receiving() else { continue };
         if !parts.producer.is_in_transaction() {

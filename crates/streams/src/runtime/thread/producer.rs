@@ -10,6 +10,7 @@ use super::super::instance::Instance;
 use super::refused_outputs::{OutputId, RefusedOutputs, rank};
 use super::transaction::{IdleProducer, OpenTransaction, TransactionalClient};
 use crate::error::{Error, Result};
+use crate::offset::Offset;
 use crate::planted::PlantedBug;
 use crate::ports::{BatchLimit, GroupMetadata, OffsetCommit, OutRecord, ProducerFactory};
 use crate::record::{Record, TaskId, TopicPartition};
@@ -322,7 +323,7 @@ impl ThreadProducer {
     }
 
     /// The offset of the last record delivered to a changelog partition in this transaction.
-    pub fn last_offset(&self, changelog: &TopicPartition) -> Option<i64> {
+    pub fn last_offset(&self, changelog: &TopicPartition) -> Option<Offset> {
         self.state.client()?.producer.last_offset(changelog)
     }
 
@@ -397,7 +398,7 @@ impl ThreadProducer {
     }
 
     /// The task has committed up to an offset: refusals below do not come again.
-    pub fn forget_refusals(&mut self, task: TaskId, committed: i64) {
+    pub fn forget_refusals(&mut self, task: TaskId, committed: Offset) {
         self.refused.forget_committed(task, committed);
     }
 

@@ -5,6 +5,7 @@ use std::sync::PoisonError;
 
 use super::super::instance::Instance;
 use super::parts::Parts;
+use crate::offset::Offset;
 use crate::planted::PlantedBug;
 use crate::ports::Deletion;
 use crate::record::TopicPartition;
@@ -15,15 +16,15 @@ use crate::topology::TopicRef;
 /// cannot do is left out.
 pub(super) fn purge(parts: &Parts) {
     let ours = parts.tasks.iter().filter(|assigned| matches!(assigned.plan().source_ref, TopicRef::Repartition(_)));
-    let below: Vec<(TopicPartition, i64)> = ours
+    let below: Vec<(TopicPartition, Offset)> = ours
         .filter_map(|assigned| {
             let task = assigned.task()?;
             if PlantedBug::PurgeBeyondCommit.is_planted() {
                 return Some((assigned.source().clone(), parts.consumer.end_offset(assigned.source())?));
             }
-            Some((assigned.source().clone(), task.last_checkpoint().next_offset))
+            Some((assigned.source().clone(), task.last_checkpoint().next_offset.offset()?))
         })
-        .filter(|(_, offset)| *offset > 0)
+        .filter(|(_, offset)| *offset > Offset::FIRST)
         .collect();
     if below.is_empty() {
         return;

@@ -9,6 +9,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use super::producer::ThreadProducer;
 use super::refused_outputs::{Cause, OutputId};
 use crate::error::Result;
+use crate::offset::Offset;
 use crate::planted::PlantedBug;
 use crate::record::{Record, TaskId};
 use crate::task::{RecordCollector, Sent};
@@ -24,7 +25,7 @@ pub(super) struct TransactionalRecordCollector<'p> {
 /// The source record at hand, and how many outputs it has brought so far.
 #[derive(Clone, Copy)]
 struct SourceRecord {
-    offset: i64,
+    offset: Offset,
     outputs: u32,
     dead_letters: u32,
 }
@@ -37,7 +38,7 @@ impl<'p> TransactionalRecordCollector<'p> {
 }
 
 impl RecordCollector for TransactionalRecordCollector<'_> {
-    fn begin(&mut self, task: TaskId, offset: i64) {
+    fn begin(&mut self, task: TaskId, offset: Offset) {
         self.task = task;
         self.record = Some(SourceRecord { offset, outputs: 0, dead_letters: 0 });
     }

@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn a_task_that_waits_is_named_with_its_place() {
-        let place = Place::Record(7);
+        let place = Place::Record(crate::offset::Offset::new(7).unwrap());
         let waits = Interruption::Waits { task: TASK, place, what: text() };
         assert_eq!(decide(waits, &CALM), Recovery::AbortAndWait { task: TASK, place, what: text() });
     }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::error::Error;
+use crate::offset::Offset;
 use crate::planted::PlantedBug;
 use crate::ports::{BatchLimit, DeliveryFailure};
 use crate::record::TaskId;
@@ -24,7 +25,7 @@ pub(super) enum Cause {
     /// The record of the task's source at this offset, whose outputs are numbered.
     Record {
         /// Its offset.
-        offset: i64,
+        offset: Offset,
         /// The number of the output, or of the dead letter, among those of the record.
         number: u32,
     },
@@ -56,7 +57,7 @@ impl RefusedOutputs {
 
     /// Forgets refusals below a task's committed offset, and of its background work: those outputs
     /// do not come again.
-    pub fn forget_committed(&mut self, task: TaskId, committed: i64) {
+    pub fn forget_committed(&mut self, task: TaskId, committed: Offset) {
         let comes_again = |cause: Cause| matches!(cause, Cause::Record { offset, .. } if offset >= committed);
         self.0.retain(|output, _| output.task != task || comes_again(output.cause));
     }
@@ -115,16 +116,17 @@ mod tests {
     #[test]
     fn a_refusal_is_known_until_its_record_is_committed() {
         let mut refused = RefusedOutputs::default();
-        let of = |offset| output(Cause::Record { offset, number: 1 });
+        let at = |number| Offset::new(number).unwrap();
+        let of = |offset| output(Cause::Record { offset: at(offset), number: 1 });
         let sent: Vec<SentOutput> = [5, 6].map(|offset| SentOutput { output: of(offset), bytes: 10 }).to_vec();
         let failure = |token| DeliveryFailure { token, error: Error::Record("no".to_owned()) };
         for token in 0..2 {
             assert!(matches!(refused.classify(failure(token), &sent, BatchLimit::OneRecord), Error::Aborted(_)));
         }
         assert_eq!((refused.reason(&of(5)), refused.reason(&of(6))), (Some("no"), Some("no")));
-        refused.forget_committed(TASK, 6);
+        refused.forget_committed(TASK, at(6));
         assert_eq!((refused.reason(&of(5)), refused.reason(&of(6))), (None, Some("no")));
-        refused.forget_committed(TaskId { partition: 3, ..TASK }, 9);
+        refused.forget_committed(TaskId { partition: 3, ..TASK }, at(9));
         assert_eq!(refused.reason(&of(6)), Some("no"), "of another task");
     }
 
@@ -138,7 +140,7 @@ mod tests {
         assert_eq!((error, refused.reason(&one)), (failure().error, None));
         assert!(matches!(refused.classify(failure(), &sent, BatchLimit::Bytes(99)), Error::Aborted(_)));
         assert_eq!(refused.reason(&one), Some("too large"));
-        refused.forget_committed(TASK, 0);
+        refused.forget_committed(TASK, Offset::FIRST);
         assert_eq!(refused.reason(&one), None, "a slice of work does not come again");
     }
 

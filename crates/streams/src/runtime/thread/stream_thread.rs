@@ -336,7 +336,11 @@ impl StreamThread {
                 let reader = reader.and_then(|assigned| Some((assigned.id(), assigned.task()?.next_offset())));
                 // It may have been told before.
                 let Some((task, next)) = reader else { return Ok(()) };
-                self.abort_and_wait(task, Place::Record(next), &format!("read {partition}: {what}"))
+                self.abort_and_wait(
+                    task,
+                    Place::Record(next.offset().unwrap_or_default()),
+                    &format!("read {partition}: {what}"),
+                )
             }
             Recovery::StopTask(reason) => {
                 self.abort_because(&reason.what)?;
@@ -443,7 +447,7 @@ impl StreamThread {
     pub fn hanging_transactions(&self) -> Vec<(crate::record::TopicPartition, i64, bool)> {
         let tasks = self.parts.tasks.iter();
         let hanging = tasks.filter_map(|assigned| Some((assigned.source().clone(), assigned.hanging()?)));
-        hanging.map(|(source, hanging)| (source, hanging.from, hanging.is_reported)).collect()
+        hanging.map(|(source, hanging)| (source, hanging.from.number(), hanging.is_reported)).collect()
     }
 
     /// Whether a warning was logged that looks at the sources fail.

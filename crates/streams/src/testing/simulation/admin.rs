@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use super::broker::StoredRecord;
+use super::broker::{StoredRecord, offset, place_of};
 use super::faults::Fault;
 use super::world::{Simulated, World};
 use crate::error::{Error, Result};
+use crate::offset::{Offset, StartOffset};
 use crate::ports::{
-    Admin, Committed, Deletion, GroupMember, LogRange, NewTopic, PartitionStart, RestoreClient, RestoreReader, TopicId,
-    TopicIdentity, TopicInfo,
+    Admin, Committed, Deletion, GroupMember, LogRange, NewTopic, RestoreClient, RestoreReader, TopicId, TopicIdentity,
+    TopicInfo,
 };
 use crate::record::{Origin, RecordBatch, TopicPartition};
 
@@ -84,7 +85,7 @@ impl Admin for SimulatedAdmin {
         self.request("offset_metadata_limit", |_| Some(Some(4096)))
     }
 
-    fn delete_records(&self, below: &[(TopicPartition, i64)]) -> Result<Deletion> {
+    fn delete_records(&self, below: &[(TopicPartition, Offset)]) -> Result<Deletion> {
         self.request("delete_records", |world| {
             for (at, offset) in below {
                 let committed = world.broker.decided_offset(at);
@@ -92,7 +93,7 @@ impl Admin for SimulatedAdmin {
                     world.fail(format!("{at} is purged below {offset}, and {committed} is committed"));
                 }
                 if let Some(partition) = world.broker.partitions.get_mut(at) {
-                    partition.start = partition.start.max(*offset);
+                    partition.start = partition.start.max(offset.number());
                 }
             }
             Some(Deletion::Done)
@@ -163,18 +164,17 @@ impl Admin for SimulatedAdmin {
             let log = world.broker.partition(partition).filter(|log| world.now >= log.away_until)?;
             if is_stale {
                 let end = log.start.max(log.end() / 2);
-                return Some(LogRange { start: log.start, end });
+                return Some(LogRange { start: offset(log.start), end: offset(end) });
             }
-            Some(LogRange { start: log.start, end: log.end() })
+            Some(LogRange { start: offset(log.start), end: offset(log.end()) })
         })
     }
 }
 
 impl RestoreClient for SimulatedAdmin {
-    fn open(&self, partition: &TopicPartition, offset: i64) -> Result<Box<dyn RestoreReader>> {
+    fn open(&self, partition: &TopicPartition, start: StartOffset) -> Result<Box<dyn RestoreReader>> {
         self.0.call("open_changelog")?;
-        let next = if offset == PartitionStart::BEGINNING { 0 } else { offset };
-        Ok(Box::new(Reader { sim: self.0.clone(), at: partition.clone(), next }))
+        Ok(Box::new(Reader { sim: self.0.clone(), at: partition.clone(), next: place_of(start) }))
     }
 }
 
@@ -228,7 +228,7 @@ impl World {
             next += 1;
         }
         if next >= stable {
-            batch.push_end(&at.topic, at.partition, next);
+            batch.push_end(&at.topic, at.partition, offset(next));
         }
         Some(next)
     }

@@ -7,8 +7,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::offset::{Offset, StartOffset};
 use crate::ports::Committed;
 use crate::record::{Record, TopicPartition};
+
+/// A place in a simulated log, as the engine has it. None is below 0.
+pub(super) fn offset(place: i64) -> Offset {
+    Offset::new(place).unwrap_or_default()
+}
+
+/// The place in a simulated log at which reading begins.
+pub(super) fn place_of(start: StartOffset) -> i64 {
+    start.offset().unwrap_or_default().number()
+}
 
 /// A record as it lies in a log.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -139,7 +150,7 @@ pub(super) struct Broker {
     next_transaction: u64,
     pub committed: BTreeMap<TopicPartition, Committed>,
     /// The metadata of all commits that there ever were, by partition and offset.
-    pub commits: BTreeMap<(TopicPartition, i64), BTreeSet<String>>,
+    pub commits: BTreeMap<(TopicPartition, Offset), BTreeSet<String>>,
     pub group_coordinator_away_until: Duration,
     pub transaction_coordinator_away_until: Duration,
 }
@@ -194,11 +205,11 @@ impl Broker {
 
     /// The offset of a partition by the transactions that were decided, marked or not: their
     /// outcome changes no more.
-    pub fn decided_offset(&self, partition: &TopicPartition) -> i64 {
+    pub fn decided_offset(&self, partition: &TopicPartition) -> Offset {
         let decided = self.transactions.values().filter(|transaction| transaction.outcome == Outcome::Committed);
         let offsets = decided.filter_map(|transaction| transaction.offsets.get(partition));
         let offsets = offsets.chain(self.committed.get(partition)).map(|committed| committed.offset);
-        offsets.max().unwrap_or(0)
+        offsets.max().unwrap_or_default()
     }
 
     fn open(&mut self, id: &str, epoch: u64, now: Duration) -> Result<u64, Refusal> {

@@ -10,6 +10,7 @@ use super::files::STRANGE_KEY;
 use super::observed::Observations;
 use super::settlement::tasks_of;
 use super::world::World;
+use crate::offset::Offset;
 use crate::record::{TaskId, TopicPartition};
 use crate::store::checkpoint::{Position, decode_metadata};
 use crate::store::{Checksum, entry_hash};
@@ -237,7 +238,7 @@ impl Checks<'_> {
                 return Err(format!("machine {slot} has entries and no position in store {} of task {id}", store));
             };
             let Ok(position) = Position::decode(id, &position) else { continue };
-            let stands_at = position.changelog_offset.unwrap_or(-1);
+            let stands_at = position.changelog_offset.map_or(-1, Offset::number);
             let mut there = fold_changelog(records, stands_at);
             // Who stopped in the midst of a part that was compacted may have seen no record of a
             // key that has a later one there.

@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::broker::{offset, place_of};
 use super::client::{Client, FetchPosition, MemberState};
 use super::faults::Fault;
 use super::world::{Simulated, Timer, World};
 use crate::error::{Error, Result};
+use crate::offset::Offset;
 use crate::ports::{Fetching, GroupEvent, GroupMetadata, Membership, PartitionStart};
 use crate::record::{Origin, RecordBatch, TopicPartition};
 use crate::runtime::RuntimeConfig;
@@ -152,7 +154,7 @@ impl Fetching for SimulatedConsumer {
             return Ok(());
         }
         for start in starts {
-            let start = (start.partition.clone(), start.offset.max(0));
+            let start = (start.partition.clone(), place_of(start.offset));
             if !client.owned.contains(&start.0) {
                 // Lost meanwhile: the event is on its way.
                 continue;
@@ -199,7 +201,7 @@ impl Fetching for SimulatedConsumer {
         let client = &mut world.clients[self.index];
         for start in starts {
             if let Some(position) = client.positions.get_mut(&start.partition) {
-                position.next = start.offset.max(0);
+                position.next = place_of(start.offset);
                 position.told_end = None;
                 position.is_held = false;
             }
@@ -257,9 +259,9 @@ impl Fetching for SimulatedConsumer {
         }
     }
 
-    fn end_offset(&self, partition: &TopicPartition) -> Option<i64> {
+    fn end_offset(&self, partition: &TopicPartition) -> Option<Offset> {
         let world = self.sim.lock();
-        world.clients[self.index].positions.get(partition).map(|position| position.known_end)
+        world.clients[self.index].positions.get(partition).map(|position| offset(position.known_end))
     }
 }
 
@@ -313,7 +315,7 @@ impl World {
             position.known_end = end;
             if next >= stable && position.told_end != Some(next) {
                 position.told_end = Some(next);
-                batch.push_end(&at.topic, at.partition, next);
+                batch.push_end(&at.topic, at.partition, offset(next));
             }
         }
     }

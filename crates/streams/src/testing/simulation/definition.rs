@@ -9,6 +9,7 @@ use super::batches::REFUSAL;
 use super::broker::StoredRecord;
 use super::world::World;
 use crate::error::{Error, Result};
+use crate::offset::{Offset, StartOffset};
 use crate::ports::StoreEngine;
 use crate::record::{InRecord, Origin, Record, TaskId, TopicPartition};
 use crate::store::checkpoint::{Checkpoint, StoreCheckpoint};
@@ -30,7 +31,7 @@ struct Collector<'w> {
 }
 
 impl RecordCollector for Collector<'_> {
-    fn begin(&mut self, _task: TaskId, _offset: i64) {
+    fn begin(&mut self, _task: TaskId, _offset: Offset) {
         self.is_background = false;
     }
 
@@ -68,7 +69,7 @@ pub(super) fn fold(world: &World, plan: &Arc<Plan>, id: TaskId, source: &TopicPa
     let stores = MemoryStores::new();
     let db = if plan.stores.is_empty() { None } else { Some(stores.open(id, &plan.store_names())?) };
     let empty = vec![StoreCheckpoint::EMPTY; plan.stores.len()];
-    let checkpoint = Checkpoint { next_offset: i64::MIN, stream_time: StreamTime::NONE, stores: empty };
+    let checkpoint = Checkpoint { next_offset: StartOffset::Beginning, stream_time: StreamTime::NONE, stores: empty };
     let mut task = Task::new(plan.clone(), id, db, checkpoint)?;
     let (outputs, background_outputs) = (Outputs::new(), Outputs::new());
     let mut collector = Collector { outputs, background_outputs, is_background: false, refused: &world.refused };
@@ -80,6 +81,8 @@ pub(super) fn fold(world: &World, plan: &Arc<Plan>, id: TaskId, source: &TopicPa
         let record = Record { key: record.key.as_deref(), value: record.value.as_deref(), headers, timestamp_ms };
         task.process(&InRecord { origin, record }, &mut collector)?;
     }
+    // An empty log has an end, too.
+    task.skip_to(Offset::FIRST);
     let mut steps = 0;
     while task.has_background_work()? {
         task.background_step(&mut collector)?;

@@ -8,6 +8,7 @@ use super::broker::StoredRecord;
 use super::faults::Fault;
 use super::process_state::ProcessId;
 use super::world::World;
+use crate::offset::Offset;
 use crate::record::TopicPartition;
 use crate::runtime::TaskScope;
 
@@ -65,7 +66,7 @@ impl World {
     }
 
     /// The committed offset of each partition that is paused.
-    pub fn paused_offsets(&self) -> BTreeMap<TopicPartition, i64> {
+    pub fn paused_offsets(&self) -> BTreeMap<TopicPartition, Offset> {
         let held = self.held();
         let is_held = |source: &TopicPartition| {
             let keys = [

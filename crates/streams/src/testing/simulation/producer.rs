@@ -6,12 +6,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::broker::{Outcome, Refusal, StoredRecord};
+use super::broker::{Outcome, Refusal, StoredRecord, offset};
 use super::faults::Fault;
 use super::group::Heartbeat;
 use super::producer_state::ProducerClient;
 use super::world::{Simulated, World, dead};
 use crate::error::{Error, Result};
+use crate::offset::Offset;
 use crate::ports::{
     BatchLimit, Committed, DeliveryFailure, GroupMetadata, OffsetCommit, OutRecord, Producer, ProducerFactory,
 };
@@ -247,8 +248,8 @@ impl Producer for SimulatedProducer {
         self.sim.lock().producers[self.index].failures.pop_front()
     }
 
-    fn last_offset(&self, partition: &TopicPartition) -> Option<i64> {
-        self.sim.lock().producers[self.index].last.get(partition).copied()
+    fn last_offset(&self, partition: &TopicPartition) -> Option<Offset> {
+        self.sim.lock().producers[self.index].last.get(partition).map(|last| offset(*last))
     }
 
     fn track(&mut self, topics: &[Arc<str>]) {

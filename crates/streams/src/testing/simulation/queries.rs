@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::definition::{StoreEntries, fold_changelog};
 use super::world::{Simulated, World};
+use crate::offset::Offset;
 use crate::record::{TaskId, TopicPartition};
 use crate::runtime::{CommitPosition, Instance, QueryError, StoreQuery, StoreRole, StoreSnapshot};
 use crate::store::checkpoint::decode_metadata;
@@ -22,9 +23,9 @@ pub(super) const INTERVAL: u64 = 61;
 struct Shown {
     task: TaskId,
     store: usize,
-    source_offset: Option<i64>,
+    source_offset: Option<Offset>,
     stream_time_ms: Option<i64>,
-    changelog_offset: Option<i64>,
+    changelog_offset: Option<Offset>,
     checksum: Checksum,
 }
 
@@ -149,7 +150,10 @@ impl Shown {
         }
         let changelog = TopicPartition::new(plan.stores[self.store].changelog.clone(), self.task.partition);
         let is_whole = world.broker.partition(&changelog).is_none_or(|log| log.compacted_below == 0);
-        let folded = fold_changelog(&world.broker.committed_records(&changelog), self.changelog_offset.unwrap_or(-1));
+        let folded = fold_changelog(
+            &world.broker.committed_records(&changelog),
+            self.changelog_offset.map_or(-1, Offset::number),
+        );
         (is_whole && checksum(&folded) != self.checksum)
             .then(|| format!("its changelog comes to {} other rows there", folded.len()))
     }

@@ -56,7 +56,7 @@ impl Settlement<'_> {
     fn behind(&self, world: &World) -> Vec<String> {
         let of = |(_, _, at): (Arc<Plan>, TaskId, TopicPartition)| {
             let log = world.broker.partition(&at)?;
-            let committed = world.broker.committed.get(&at).map_or(0, |committed| committed.offset);
+            let committed = world.broker.committed.get(&at).map_or(0, |committed| committed.offset.number());
             let (end, open) = (log.end(), log.open.len());
             (open > 0 || committed != end)
                 .then(|| format!("{at} is committed at {committed} of {end} ({open} open transactions)"))
