@@ -51,22 +51,32 @@ impl Codec for Avro {
         self.bodies.json(&writer, id, body)
     }
 
+    fn prepare(&self, schema: &str, topic: &str) -> Result<(), CodecError> {
+        self.id(schema, topic).map(drop)
+    }
+
     fn encode(&self, schema: &str, topic: &str, json: &[u8]) -> Result<Vec<u8>, CodecError> {
-        let fatal = |e: &dyn std::fmt::Display| {
-            CodecError::Fatal(format!("cannot write `{schema}` in Avro for {topic}: {e} [HS9000]"))
-        };
-        let own = self.bodies.named(schema).ok_or_else(|| fatal(&"there is no such schema"))?;
-        let subject = self.settings.subject_names.subject(topic, own.record_name());
-        let id = self.registry.id(&subject, own.text, self.settings.wait)?;
+        let id = self.id(schema, topic)?;
         let mut out = Vec::with_capacity(json.len() + 5);
         out.push(MAGIC);
         out.extend_from_slice(&id.to_be_bytes());
-        self.bodies.encode(schema, json, &mut out).map_err(|e| fatal(&e))?;
+        self.bodies.encode(schema, json, &mut out).map_err(|e| unwritable(schema, topic, &e))?;
         Ok(out)
     }
 }
 
+fn unwritable(schema: &str, topic: &str, why: &dyn std::fmt::Display) -> CodecError {
+    CodecError::Fatal(format!("cannot write `{schema}` in Avro for {topic}: {why} [HS9000]"))
+}
+
 impl Avro {
+    /// The registry's id of one of our schemas, for a topic.
+    fn id(&self, schema: &str, topic: &str) -> Result<u32, CodecError> {
+        let own = self.bodies.named(schema).ok_or_else(|| unwritable(schema, topic, &"there is no such schema"))?;
+        let subject = self.settings.subject_names.subject(topic, own.record_name());
+        self.registry.id(&subject, own.text, self.settings.wait)
+    }
+
     /// The schema that a value names, its id, and the body.
     fn framed<'v>(&self, value: &'v [u8]) -> Result<(Arc<WriterSchema>, u32, &'v [u8]), CodecError> {
         let framed = value.strip_prefix(&[MAGIC]).and_then(|rest| rest.split_first_chunk::<4>());

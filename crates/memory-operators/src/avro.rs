@@ -19,10 +19,19 @@ pub struct AvroOutputs {
     pub topic: String,
 }
 
+impl AvroOutputs {
+    fn codec(&self) -> Result<&dyn Codec, ProcessorError> {
+        self.codec.as_deref().ok_or_else(|| ProcessorError::Failed(no_registry(&self.topic, "written")))
+    }
+}
+
 impl Encoder for AvroOutputs {
     fn encode(&self, output: Output, json: &[u8]) -> Result<Vec<u8>, ProcessorError> {
-        let Some(codec) = &self.codec else { return Err(ProcessorError::Failed(no_registry(&self.topic, "written"))) };
-        codec.encode(schema(output), &self.topic, json).map_err(stopped)
+        self.codec()?.encode(schema(output), &self.topic, json).map_err(stopped)
+    }
+
+    fn prepare(&self, output: Output) -> Result<(), ProcessorError> {
+        self.codec()?.prepare(schema(output), &self.topic).map_err(stopped)
     }
 }
 

@@ -23,6 +23,15 @@ pub trait Encoder: Send + Sync {
     /// # Errors
     /// It cannot be written, now or ever.
     fn encode(&self, output: Output, json: &[u8]) -> Result<Vec<u8>, ProcessorError>;
+
+    /// As [`OutputEncoder::prepare`], for one kind of output.
+    ///
+    /// # Errors
+    /// It cannot be written, now or ever.
+    fn prepare(&self, output: Output) -> Result<(), ProcessorError> {
+        let _ = output;
+        Ok(())
+    }
 }
 
 /// Writes one kind of output, for those who take it.
@@ -36,5 +45,9 @@ pub struct Written {
 impl OutputEncoder for Written {
     fn write(&self, json: &[u8]) -> Result<Vec<u8>, ProcessorError> {
         self.encoder.encode(self.output, json)
+    }
+
+    fn prepare(&self) -> Result<(), ProcessorError> {
+        self.encoder.prepare(self.output)
     }
 }

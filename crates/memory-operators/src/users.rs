@@ -68,6 +68,8 @@ impl PendingInterval {
 pub struct UserSnapshots {
     options: Arc<UserOptions>,
     pending: Option<PendingInterval>,
+    /// Whether the encoders of the outputs have all that they need of others.
+    is_prepared: bool,
 }
 
 fn memories_of(user: &[u8]) -> Vec<u8> {
@@ -83,7 +85,7 @@ fn dirty(user: &[u8]) -> Vec<u8> {
 impl UserSnapshots {
     /// An operator with these options.
     pub fn new(options: Arc<UserOptions>) -> UserSnapshots {
-        UserSnapshots { options, pending: None }
+        UserSnapshots { options, pending: None, is_prepared: false }
     }
 
     /// Notes a change, and how many there were of this user since its last snapshot.
@@ -212,6 +214,11 @@ impl Processor for UserSnapshots {
     }
 
     fn process(&mut self, record: &Record<'_>, ctx: &mut dyn ProcessorContext<'_>) -> Result<(), ProcessorError> {
+        // Before anything is done that brings outputs about.
+        if !self.is_prepared {
+            self.options.snapshots.prepare()?;
+            self.is_prepared = true;
+        }
         let failed = |what: String| ProcessorError::Failed(format!("{what} (task {})", ctx.task()));
         let (Some(user), Some(value)) = (record.key, record.value) else {
             return Err(failed("a record of the repartition topic has no user or no change".to_owned()));

@@ -16,6 +16,14 @@ pub trait OutputEncoder: Send + Sync {
     /// # Errors
     /// It cannot be written, now or ever.
     fn write(&self, json: &[u8]) -> Result<Vec<u8>, ProcessorError>;
+
+    /// Makes sure that it has what it needs of others to write, which it keeps from then on.
+    ///
+    /// # Errors
+    /// It cannot write, now or ever.
+    fn prepare(&self) -> Result<(), ProcessorError> {
+        Ok(())
+    }
 }
 
 /// A node that an output goes to.
@@ -52,6 +60,15 @@ impl OutputTarget {
 }
 
 impl Outputs {
+    /// Makes sure that the encoders of all targets can write. An operator calls this before it has
+    /// done anything with a record, since a record that has to wait then is simply not begun.
+    ///
+    /// # Errors
+    /// As for [`OutputEncoder::prepare`].
+    pub fn prepare(&self) -> Result<(), ProcessorError> {
+        self.list.iter().filter_map(|target| target.writer.as_ref()).try_for_each(|writer| writer.prepare())
+    }
+
     /// Emits a record to each target; its value is canonical JSON.
     ///
     /// # Errors

@@ -117,7 +117,7 @@ impl TopologyDriver {
         }
         let Some(task) = self.tasks.get_mut(&id) else { return Ok(()) };
         task.take_any_record();
-        task.process(record, &mut self.wires)?;
+        task.process(record, &mut self.wires)?.or_retry()?;
         // There are no commits to spread it over, so all of it is done at once.
         while task.has_background_work()? {
             task.background_step(&mut self.wires)?;

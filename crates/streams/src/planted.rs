@@ -112,11 +112,13 @@ pub enum PlantedBug {
     UnconfirmedStandbyRead,
     /// A live query names the commit that its task was restored to, and not that of the rows.
     QueryPositionOfRestore,
+    /// The records behind one that waits are processed.
+    WaitingRecordSkipped,
 }
 
 impl PlantedBug {
     /// All of them.
-    pub const ALL: [PlantedBug; 53] = [
+    pub const ALL: [PlantedBug; 54] = [
         PlantedBug::NoDrain,
         PlantedBug::PositionInSeparateBatch,
         PlantedBug::OverlayKeptOverAbort,
@@ -170,6 +172,7 @@ impl PlantedBug {
         PlantedBug::UnownedPartitionsLeft,
         PlantedBug::UnconfirmedStandbyRead,
         PlantedBug::QueryPositionOfRestore,
+        PlantedBug::WaitingRecordSkipped,
     ];
 }
 

@@ -64,6 +64,8 @@ pub struct Resolve {
     tombstones: Option<Tombstones>,
     syncs: Syncs,
     buffer: Vec<u8>,
+    /// Whether the encoders of the outputs have all that they need of others.
+    is_prepared: bool,
 }
 
 impl Resolve {
@@ -71,7 +73,17 @@ impl Resolve {
     pub fn new(options: Arc<ResolveOptions>) -> Resolve {
         let retention_ms = options.settings.tombstone_retention_ms();
         let tombstones = retention_ms.map(|ms| Tombstones::new(Retention { ms }));
-        Resolve { options, tombstones, syncs: Syncs::default(), buffer: Vec::new() }
+        Resolve { options, tombstones, syncs: Syncs::default(), buffer: Vec::new(), is_prepared: false }
+    }
+
+    /// Makes sure that outputs can be written, before anything is done that brings them about.
+    fn prepare(&mut self) -> Result<(), ProcessorError> {
+        if !self.is_prepared {
+            self.options.snapshots.prepare()?;
+            self.options.conflicts.prepare()?;
+            self.is_prepared = true;
+        }
+        Ok(())
     }
 
     /// The record of the repartition topic as an event, let into its memory.
@@ -201,6 +213,7 @@ impl Processor for Resolve {
     }
 
     fn process(&mut self, record: &Record<'_>, ctx: &mut dyn ProcessorContext<'_>) -> Result<(), ProcessorError> {
+        self.prepare()?;
         let offset = ctx.source().map_or(0, |source| source.origin.offset);
         match (record.key.map(std::str::from_utf8), record.value) {
             (_, Some(request)) if is_request(request) => {

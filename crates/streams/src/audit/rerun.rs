@@ -182,7 +182,7 @@ impl Rerun {
     /// # Errors
     /// A processor stopped.
     pub fn process(&mut self, record: &InRecord<'_>, rules: &dyn AuditRules) -> Result<()> {
-        self.task.process(record, &mut Collecting { to: &mut self.collector, rules })?;
+        self.task.process(record, &mut Collecting { to: &mut self.collector, rules })?.or_retry()?;
         self.records += 1;
         self.note_changes(None)?;
         self.background(rules)

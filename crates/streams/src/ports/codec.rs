@@ -36,6 +36,13 @@ pub trait Codec: Send + Sync {
     /// [`CodecError`]
     fn json(&self, value: &[u8]) -> Result<Vec<u8>, CodecError>;
 
+    /// Makes sure that [`Codec::encode`] with this schema and topic has what it needs of the
+    /// registry, which it keeps from then on.
+    ///
+    /// # Errors
+    /// [`CodecError`]; never `Bad`.
+    fn prepare(&self, schema: &str, topic: &str) -> Result<(), CodecError>;
+
     /// JSON of ours as a value for a topic; `schema` names which of our schemas it has.
     ///
     /// # Errors

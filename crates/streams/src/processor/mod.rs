@@ -27,6 +27,13 @@ pub trait Processor: Send {
     /// Takes a record. A record that cannot be processed is no error:
     /// [`ProcessorContext::dead_letter`] it.
     ///
+    /// A processor that needs something of others which is not there (the answer of a schema
+    /// registry, say) answers [`Error::Retry`](crate::error::Error::Retry), and gets the record
+    /// again after a wait. It should do so before it uses its context or changes anything of its
+    /// own: as the first processor of its sub-topology it then stops its task alone, before that
+    /// record, and nothing is aborted. Otherwise the transaction of the thread is aborted, and the
+    /// task goes back to its last commit.
+    ///
     /// # Errors
     /// The error of the context, or a failure after which the program must stop (an unknown version
     /// of an internal format).

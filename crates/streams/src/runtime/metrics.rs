@@ -177,6 +177,9 @@ pub struct TaskStatus {
     pub state: TaskState,
     /// Whether it is paused.
     pub is_paused: bool,
+    /// The record at which it waits and why, in a sentence, where it needs something of others that
+    /// is not there yet.
+    pub waits: Option<String>,
     /// Why it was stopped, until it goes on; also while it is tried again.
     pub stopped: Option<Arc<StoppedTaskStatus>>,
     /// The partition that it reads.
@@ -288,7 +291,10 @@ impl Metrics {
             !thread.joined.load(Ordering::Relaxed) && !thread.has_ended.load(Ordering::Relaxed)
         };
         let joined = !lock(&self.threads).values().any(|thread| is_awaited(thread));
-        joined && lock(&self.tasks).values().all(|task| task.state == TaskState::Running && task.stopped.is_none())
+        joined
+            && lock(&self.tasks)
+                .values()
+                .all(|task| task.state == TaskState::Running && task.stopped.is_none() && task.waits.is_none())
     }
 
     /// The tasks that are stopped while the others go on.
@@ -307,6 +313,7 @@ impl Metrics {
     pub fn troubles(&self) -> Vec<String> {
         let mut all = lock(&self.troubles).clone();
         all.extend(lock(&self.hanging_transactions).values().cloned());
+        all.extend(lock(&self.tasks).values().filter_map(|task| task.waits.clone()));
         all.extend(self.stopped_tasks().into_values().map(|stopped| stopped.reason.to_string()));
         all
     }

@@ -60,6 +60,9 @@ pub(crate) struct Core {
     pub last_offset: Option<Offset>,
     pub origin: DeclaredOrigin,
     pub counts: Counts,
+    /// Whether anything was done for the record at hand that could not be taken back: a processor
+    /// has finished with it, or has used its context.
+    pub has_acted: bool,
 }
 
 impl Core {
@@ -91,6 +94,7 @@ impl TaskContext<'_> {
     /// Hands a record to a node: a processor takes it at once, a sink sends it.
     fn deliver(&mut self, at: usize, record: &Record<'_>) -> Result<()> {
         let plan = self.plan;
+        self.core.has_acted |= !matches!(plan.nodes[self.node].kind, PlanKind::Source);
         match &plan.nodes[at].kind {
             PlanKind::Source => self.with_node(at, |ctx| ctx.forward(record)),
             PlanKind::Process { .. } => self.run(at, |processor, ctx| processor.process(record, ctx)),
@@ -119,10 +123,12 @@ impl TaskContext<'_> {
         };
         let result = self.with_node(at, |ctx| call(processor.as_mut(), ctx));
         self.core.processors[at] = Some(processor);
+        self.core.has_acted |= result.is_ok();
         result
     }
 
     fn send(&mut self, target: &Target, partition: i32, record: &Record<'_>) -> Result<()> {
+        self.core.has_acted = true;
         let Some(out) = &mut self.out else {
             return Err(ProcessorError::Failed(format!(
                 "`{}` forwards in `init` or `flush`: only process, punctuate and work may",
@@ -156,6 +162,7 @@ impl TaskContext<'_> {
     }
 
     fn send_dead_letter(&mut self, class: &str, message: &str, record: Record<'_>) -> Result<()> {
+        self.core.has_acted = true;
         self.core.counts.add("dead_letters", class, 1);
         let (Some(target), Some(out)) = (&self.plan.dead_letters, &mut self.out) else { return Ok(()) };
         // What comes of work, and of no record that was declared, comes of the log so far.
@@ -253,10 +260,12 @@ impl<'a> ProcessorContext<'a> for TaskContext<'a> {
     }
 
     fn count(&mut self, name: &'static str, label: &str, by: u64) {
+        self.core.has_acted = true;
         self.core.counts.add(name, label, by);
     }
 
     fn store(&mut self, name: &str) -> Result<StoreRef<'_>> {
+        self.core.has_acted = true;
         let node = &self.plan.nodes[self.node];
         let timestamp_ms = self.timestamp_ms();
         let PlanKind::Process { stores, .. } = &node.kind else {

@@ -17,6 +17,32 @@ use crate::store::checkpoint::{Checkpoint, Position, StoreCheckpoint};
 use crate::store::{Change, Overlay};
 use crate::stream_time::StreamTime;
 
+/// Whether a task got past a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Processed {
+    /// It did, now or before.
+    Yes,
+    /// The record waits for something that it needs of others, and nothing was done with it.
+    NotBegun {
+        /// The words of the processor.
+        what: String,
+    },
+}
+
+impl Processed {
+    /// For who has no later moment at which to try again.
+    ///
+    /// # Errors
+    /// [`Error::Retry`] where the record was not begun.
+    pub(crate) fn or_retry(self) -> Result<()> {
+        match self {
+            Processed::Yes => Ok(()),
+            Processed::NotBegun { what } => Err(Error::Retry(what)),
+        }
+    }
+}
+
 /// A task that is ready to process: its stores stand where its log was last committed.
 pub struct Task {
     plan: Arc<Plan>,
@@ -65,6 +91,7 @@ impl Task {
             last_offset: checkpoint.next_offset.offset().and_then(Offset::previous),
             origin: DeclaredOrigin::default(),
             counts: Counts::default(),
+            has_acted: false,
         };
         let next_offset = checkpoint.next_offset;
         let is_initialised = false;
@@ -119,16 +146,21 @@ impl Task {
     /// Runs one record through, and the punctuation that it brings about. A record below the next
     /// offset was seen before and is left out.
     ///
+    /// Where the first processor that takes it answers [`Error::Retry`] before it has used its
+    /// context, the record was not begun: it waits, and the task stands where it stood before.
+    ///
     /// # Errors
     /// The task cannot go on from here; it must be rolled back.
-    pub fn process(&mut self, record: &InRecord<'_>, out: &mut dyn RecordCollector) -> Result<()> {
+    pub fn process(&mut self, record: &InRecord<'_>, out: &mut dyn RecordCollector) -> Result<Processed> {
         let offset = offset_of(record)?;
         if StartOffset::At(offset) < self.next_offset {
-            return Ok(());
+            return Ok(Processed::Yes);
         }
         self.init()?;
+        let stood_at = (self.next_offset, self.core.last_offset, self.core.stream_time_before);
         self.next_offset = offset.next().into();
         self.core.last_offset = Some(offset);
+        self.core.has_acted = false;
         out.begin(self.core.id, offset);
         self.core.origin.clear();
         let before = self.core.stream_time;
@@ -137,8 +169,15 @@ impl Task {
         let plan = &*self.plan;
         let core = &mut self.core;
         let mut ctx = TaskContext { plan, core, out: Some(out), source: Some(*record), node: 0 };
-        let result = ctx.forward(&record.record).and_then(|()| punctuate(&mut ctx, before, now));
-        result.map_err(|error| self.failed(error, Some(record)))
+        match ctx.forward(&record.record).and_then(|()| punctuate(&mut ctx, before, now)) {
+            Ok(()) => Ok(Processed::Yes),
+            Err(ProcessorError::Engine(Error::Retry(what))) if !self.core.has_acted => {
+                self.core.stream_time = before;
+                (self.next_offset, self.core.last_offset, self.core.stream_time_before) = stood_at;
+                Ok(Processed::NotBegun { what })
+            }
+            Err(error) => Err(self.failed(error, Some(record))),
+        }
     }
 
     /// Lets processors write back what they keep, before a commit.

@@ -9,7 +9,7 @@ mod partitioner;
 mod plan;
 pub mod state;
 
-pub use self::core::Task;
+pub use self::core::{Processed, Task};
 pub use counts::Counts;
 pub use partitioner::{murmur2, partition_for};
 pub use plan::{Plan, PlanStore, Sizes, Target};

@@ -2,6 +2,9 @@
 
 use super::*;
 use crate::error::Error;
+use crate::offset::Offset;
+use crate::record::TaskId;
+use crate::task::state::TaskState;
 
 const LINES: [&str; 8] = ["a b", "c d e", "a a", "f", "g h i j", "b", "a !", "k a"];
 const WORDS: usize = 15;
@@ -247,6 +250,67 @@ fn a_task_that_cannot_get_past_a_record_rests_and_the_others_go_on() {
     running.finish();
     running.stop();
     world.assert_exactly_once(9);
+}
+
+#[test]
+fn a_record_that_was_not_begun_waits_in_its_log_and_nothing_is_aborted() {
+    let world = World::new();
+    OUTAGE.set(true);
+    world.publish(&["a b", "c"]);
+    // The third line of partition 0 needs what is not there before anything is done with it.
+    world.broker.publish("lines", 0, None, "d", 3000);
+    world.broker.publish("lines", 0, None, "~ e", 4000);
+    world.broker.publish("lines", 0, None, "f", 5000);
+    let mut running = world.start_all();
+    let words = || -> usize { (0..PARTITIONS).map(|partition| world.broker.read(REPARTITION, partition).len()).sum() };
+    running.turns_until("the words before it", |_| words() == 4);
+    running.turns(200);
+    world.broker.publish("lines", 1, None, "g h", 3000);
+    running.turns_until("those of others", |_| words() == 6);
+    let metrics = running.instance.metrics();
+    assert!(!metrics.ready());
+    assert_eq!(metrics.troubles(), ["task 0_0 waits at offset 2 of lines-0: nobody answers"]);
+    let waits = metrics.tasks()[&TaskId { subtopology: 0, partition: 0 }].clone();
+    assert_eq!(
+        (waits.state, waits.committed),
+        (TaskState::Running, Offset::new(2)),
+        "it runs, and is committed up to there"
+    );
+    assert!(world.broker.lock().aborted.is_empty());
+    OUTAGE.set(false);
+    running.finish();
+    assert_eq!(metrics.troubles(), [""; 0]);
+    running.stop();
+    assert!(world.broker.lock().aborted.is_empty());
+    world.assert_exactly_once(9);
+}
+
+#[test]
+fn a_task_before_a_record_that_waits_can_be_paused_revoked_and_rolled_back() {
+    let world = World::new();
+    OUTAGE.set(true);
+    world.publish(&["~ a", "b"]);
+    let mut running = world.start_all();
+    let is_waiting = |running: &Running| !running.instance.metrics().troubles().is_empty();
+    running.turns_until("the wait", is_waiting);
+    let of_lines = TaskScope::Partition(TopicPartition::new("lines", 0));
+    running.instance.pause(&of_lines).unwrap();
+    running.turns(400);
+    running.instance.resume(&of_lines).unwrap();
+    running.turns(50);
+    // Another task's transaction is aborted.
+    world.broker.publish("lines", 1, None, "c", 3000);
+    world.broker.fault("send_offsets", Error::Aborted("the group rebalances".to_owned()));
+    running.turns(50);
+    running.event(GroupEvent::Revoked(vec![TopicPartition::new("lines", 0)]));
+    running.turns(50);
+    assert!(!is_waiting(&running));
+    running.event(GroupEvent::Assigned(vec![TopicPartition::new("lines", 0)]));
+    running.turns_until("the wait", is_waiting);
+    OUTAGE.set(false);
+    running.finish();
+    running.stop();
+    world.assert_exactly_once(4);
 }
 
 /// Has all tasks list their words, and gives what is listed when nothing is left to do.

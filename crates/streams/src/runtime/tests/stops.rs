@@ -339,6 +339,25 @@ fn a_task_that_cannot_get_past_a_record_for_too_long_is_stopped_alone_and_tried_
 }
 
 #[test]
+fn a_task_that_stands_before_a_record_for_too_long_is_stopped_without_an_abort() {
+    let world = World::new();
+    OUTAGE.set(true);
+    world.publish(&["~ b", "c"]);
+    let mut running = world.start_all();
+    let stop = running.run_until_stopped();
+    assert_eq!((stop.task, stop.code), (TaskId { subtopology: 0, partition: 0 }, "HS1023"));
+    world.broker.publish("lines", 1, None, "d e", 9000);
+    running.turns(3000);
+    running.turns_until("the others to commit", |running| running.have_others_committed(stop.task));
+    assert!(world.broker.lock().aborted.is_empty());
+    OUTAGE.set(false);
+    running.instance.retry_stopped_tasks();
+    running.finish();
+    running.stop();
+    world.assert_exactly_once(5);
+}
+
+#[test]
 fn a_stopped_task_that_is_revoked_leaves_no_trace() {
     let world = counted();
     let taken = take_offset(&mut world.broker.lock(), TopicPartition::new(REPARTITION, 0));

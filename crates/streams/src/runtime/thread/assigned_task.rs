@@ -1,5 +1,6 @@
 //! An assigned task of a thread: where it stands, and what the consumer knows of its partition.
 
+mod record_wait;
 mod stopping;
 
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use super::super::metrics::{Metrics, TaskStatus};
 use super::super::restoration::{PendingRestoration, RestorationResult};
 use super::super::task_locks::TaskLock;
 use super::fetch_state::FetchState;
-use super::interruption::Place;
+use super::interruption::{Place, RecordWait};
 use super::stopped_task::StoppedTask;
 use crate::error::{Error, Result};
 use crate::offset::{Offset, StartOffset};
@@ -105,6 +106,8 @@ pub(super) struct AssignedTask {
     seen: Offset,
     next_restoration: NextRestoration,
     blocked: Option<BlockedTask>,
+    /// The record that it has not begun, and that waits.
+    record_wait: Option<RecordWait>,
     /// Hanging transaction behind the end that was reached, if there is one.
     hanging: Option<HangingTransaction>,
 }
@@ -151,6 +154,7 @@ impl AssignedTask {
             seen: Offset::FIRST,
             next_restoration: NextRestoration::default(),
             blocked: None,
+            record_wait: None,
             hanging: None,
         }
     }
@@ -244,6 +248,7 @@ impl AssignedTask {
     /// [`Error::Bug`] where it was not being restored.
     pub fn run(&mut self, task: Task, topic: Option<TopicId>, lock: TaskLock) -> Result<()> {
         let before = self.transition_to(Lifecycle::Running(Box::new(RunningTask { task, end: None, topic, lock })))?;
+        self.record_wait = None;
         self.fetch_state = if self.is_paused { FetchState::Unassigned } else { FetchState::ToAssign };
         self.next_restoration = NextRestoration::default();
         if let Lifecycle::Restoring { stopped: Some(stopped), .. } = before {
@@ -280,9 +285,11 @@ impl AssignedTask {
         }
     }
 
-    /// As [`AssignedTask::fetched`], for a record that just came. A planted bug takes any.
+    /// As [`AssignedTask::fetched`], for a record that just came; none behind a record that waits.
+    /// A planted bug takes any.
     pub fn receiving(&mut self) -> Option<&mut RunningTask> {
         match &mut self.lifecycle {
+            _ if self.record_wait.is_some() && !PlantedBug::WaitingRecordSkipped.is_planted() => None,
             Lifecycle::Running(running)
                 if self.fetch_state == FetchState::Fetching || PlantedBug::StaleRecordsProcessed.is_planted() =>
             {
@@ -311,7 +318,8 @@ impl AssignedTask {
 
     /// All records below the end of its partition were processed, and what is there can be read.
     pub fn reached_end(&mut self, offset: Offset) {
-        let Some(running) = self.fetched() else { return };
+        // Behind a record that waits nothing was processed.
+        let Some(running) = self.receiving() else { return };
         running.reached_end(offset);
         let seen = self.seen;
         self.passed(Place::Record(offset));
@@ -342,6 +350,7 @@ impl AssignedTask {
     /// [`Error::Bug`] where it is closed for good.
     pub fn close_dirty(&mut self, is_rebuild: bool) -> Result<()> {
         self.next_restoration.is_rebuild |= is_rebuild;
+        self.record_wait = None;
         self.fetch_state = self.fetch_state.stopped();
         let next = match &mut self.lifecycle {
             Lifecycle::Created | Lifecycle::Stopped(_) => return Ok(()),
@@ -375,6 +384,8 @@ impl AssignedTask {
         }
         self.seen = running.task.last_checkpoint().next_offset.offset().unwrap_or_default();
         running.end = None;
+        // What it comes to before is done again first; one whose wait has begun has committed that.
+        self.record_wait.take_if(|wait| wait.until.is_none());
     }
 
     /// Whether the consumer fetches its partition, or the change of it that is due.
@@ -409,8 +420,8 @@ impl AssignedTask {
         self.is_paused = is_paused;
         if is_paused {
             self.stop_fetching();
-        } else if matches!(self.lifecycle, Lifecycle::Running(_)) {
-            self.fetch_state = self.fetch_state.resumed();
+        } else {
+            self.resume_fetching();
         }
     }
 
@@ -457,16 +468,18 @@ impl AssignedTask {
     /// place in its log.
     pub fn report(&self, metrics: &Metrics, thread: usize, high: Option<Offset>) {
         let stopped = self.stop_status().cloned();
+        let waits = self.shown_wait();
         if self.is_stopped() {
             let is_paused = self.is_paused;
             return metrics.change_task(self.id, thread, |status| {
                 (status.state, status.is_paused, status.stopped) = (TaskState::Stopped, is_paused, stopped);
+                status.waits = None;
             });
         }
         let committed = self.committed();
         let source = self.source.clone();
         let (state, is_paused, lag) = (self.state(), self.is_paused, self.lag(high));
-        let status = TaskStatus { thread, state, is_paused, stopped, source, committed, lag, restored: (0, 0) };
+        let status = TaskStatus { thread, state, is_paused, stopped, waits, source, committed, lag, restored: (0, 0) };
         metrics.set_task(self.id, status);
     }
 

@@ -33,7 +33,8 @@ pub(super) fn commit(parts: &mut Parts) -> std::result::Result<(), Interruption>
     let is_dirty = parts.tasks.fetched().any(|running| running.task.is_dirty());
     if !is_dirty && !parts.producer.is_in_transaction() && !parts.tasks.have_background_work()? {
         // Not while a task goes back to its last commit: what it has to do again comes only then.
-        let rests = |assigned: &AssignedTask| assigned.is_paused() || assigned.is_stopped();
+        let rests =
+            |assigned: &AssignedTask| assigned.is_paused() || assigned.is_stopped() || assigned.record_wait().is_some();
         if parts.tasks.iter().all(|assigned| assigned.has_reached_end() || rests(assigned)) {
             parts.metrics().is_idle();
         }

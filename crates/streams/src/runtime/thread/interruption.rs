@@ -1,6 +1,7 @@
 //! Interruptions of a stream thread's work: why it cannot go on with its transaction as it is.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::error::{Error, TaskStop};
 use crate::offset::Offset;
@@ -22,6 +23,18 @@ impl fmt::Display for Place {
             Place::BackgroundWork => f.write_str("its background work"),
         }
     }
+}
+
+/// The record at which a task stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct RecordWait {
+    /// The offset of the record.
+    pub offset: Offset,
+    /// The words of the processor.
+    pub what: String,
+    /// The partition is not fetched before this time; `None` while what was done before the record
+    /// is to be committed.
+    pub until: Option<Duration>,
 }
 
 /// Why the work of a stream thread was interrupted.

@@ -30,6 +30,7 @@ mod thread_ports;
 mod timers;
 mod transaction;
 mod unowned_partitions;
+mod waiting_records;
 
 pub use stream_thread::StreamThread;
 pub use thread_ports::{RunStatus, ThreadPorts};

@@ -8,7 +8,7 @@ use super::parts::Parts;
 use super::record_collector::TransactionalRecordCollector;
 use crate::error::Error;
 use crate::record::RecordBatch;
-use crate::task::offset_of;
+use crate::task::{Processed, offset_of};
 
 /// Deliveries and memory are looked at each time that so many records or bytes were processed.
 const SERVE_RECORDS: u64 = 64;
@@ -46,7 +46,11 @@ fn process_records(parts: &mut Parts, batch: &RecordBatch) -> Result<(), Interru
             parts.producer.begin_transaction()?;
         }
         match running.task.process(&record, &mut TransactionalRecordCollector::new(&mut parts.producer)) {
-            Ok(()) => assigned.passed(Place::Record(offset)),
+            Ok(Processed::Yes) => assigned.passed(Place::Record(offset)),
+            Ok(Processed::NotBegun { what }) => {
+                assigned.came_to_waiting_record(offset, what);
+                continue;
+            }
             Err(Error::Retry(what)) => {
                 return Err(Interruption::Waits { task: assigned.id(), place: Place::Record(offset), what });
             }

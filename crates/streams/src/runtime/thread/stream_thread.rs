@@ -24,6 +24,7 @@ use super::task_registry::TaskRegistry;
 use super::thread_ports::{RunStatus, ThreadPorts};
 use super::timers::Timers;
 use super::unowned_partitions::UnownedPartitionsCheck;
+use super::waiting_records::WaitingRecords;
 use crate::error::{Error, Result};
 use crate::planted::PlantedBug;
 use crate::record::TaskId;
@@ -167,6 +168,11 @@ impl StreamThread {
             self.commit()?;
         }
         pauses.apply(&mut self.parts);
+        let waits = WaitingRecords::due(&self.parts);
+        if waits.need_a_commit() {
+            self.commit()?;
+        }
+        waits.apply(&mut self.parts)?;
         let Parts { consumer, tasks, .. } = &mut self.parts;
         let fetched = consumer.fetch_for(tasks);
         self.recover(fetched)

@@ -79,7 +79,7 @@ pub(super) fn fold(world: &World, plan: &Arc<Plan>, id: TaskId, source: &TopicPa
         let headers: Vec<_> = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
         let headers = crate::record::Headers::List(&headers);
         let record = Record { key: record.key.as_deref(), value: record.value.as_deref(), headers, timestamp_ms };
-        task.process(&InRecord { origin, record }, &mut collector)?;
+        task.process(&InRecord { origin, record }, &mut collector)?.or_retry()?;
     }
     // An empty log has an end, too.
     task.skip_to(Offset::FIRST);

@@ -88,6 +88,7 @@ impl AssignedTask {
         };
         let is_rebuild = self.next_restoration.is_rebuild;
         self.next_restoration = NextRestoration { is_rebuild, ..NextRestoration::default() };
+        self.record_wait = None;
         self.stop_fetching();
         self.transition_to(Lifecycle::Stopped(Box::new(stopped))).map(drop)
     }
