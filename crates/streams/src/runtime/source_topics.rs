@@ -149,7 +149,8 @@ fn check_recreated(plan: &Plan, was: i32, is: i32) -> Result<()> {
     let topic = &plan.source;
     if was != is && (is_internal(plan) || !plan.stores.is_empty()) {
         return Err(Error::Fatal(format!(
-            "topic `{topic}` was deleted and made anew with {is} partitions while this instance ran, and had {was}, which changes where keys belong: make              it again with {was} partitions, then start this instance again [HS1022]"
+            "topic `{topic}` was deleted and made anew with {is} partitions while this instance ran, and had {was}, which changes where keys belong: make \
+             it again with {was} partitions, then start this instance again [HS1022]"
         )));
     }
     tracing::warn!(

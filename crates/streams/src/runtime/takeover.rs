@@ -45,7 +45,7 @@ pub(super) fn end_transactions_of_dead_owners(instance: &Arc<Instance>, thread: 
                     code = "HS1047",
                     thread,
                     "transactions of stream threads that died could not be ended, so the tasks that were taken over from them wait until the \
-                     brokers end these transactions: {error}"
+                     brokers end these transactions, after transaction_timeout and up to 10 s more; nothing is lost: {error}"
                 );
                 return;
             }
